@@ -1,0 +1,281 @@
+"""Every error the engine raises on purpose, in one tree.
+
+The fields of an error are its ``args``, so it survives pickling across a process pool; its sentence is made by ``__str__`` and says what was
+found, what was expected, and what to do next. Nothing here imports anything else of the engine.
+
+    TenancyError
+    +-- NameRejected            a slug or a physical name is not allowed
+    +-- DeclarationError        the application's declaration cannot be used
+    +-- NoTenant                work for a tenant was attempted outside any tenant
+    +-- WrongTenant             work for one tenant was attempted inside another's scope
+    +-- TenantError             about one registered tenant
+    |   +-- TenantNotFound
+    |   +-- TenantExists
+    |   +-- TenantBusy
+    |   +-- TenantNotActive
+    |   +-- TenantNotFailed
+    |   +-- StatusRefused
+    |   +-- NotReady
+    |   +-- StepFailed
+    +-- StoreError              about the place where a tenant's data lies
+    |   +-- StoreExists
+    |   +-- StoreMissing
+    |   +-- StoreUnavailable
+    |   +-- StoreDamaged
+    |   +-- PermissionMissing
+    +-- MigrationError          about revisions
+    |   +-- MigrationFailed
+    |   +-- UnknownRevision
+    |   +-- RevisionsRejected
+    +-- RegistryError           about the control plane
+    |   +-- RegistryMissing
+    |   +-- RegistryOutdated
+    +-- EmbeddedServerError     about the embedded PostgreSQL
+    +-- AccountError            about platform users
+"""
+
+from __future__ import annotations
+
+
+class TenancyError(Exception):
+    """Base of every error the engine raises on purpose."""
+
+    exit_code = 1
+
+
+class NameRejected(TenancyError, ValueError):
+    """A name is not allowed. Fields: kind ("slug", "schema", "file", "template"), value, reason."""
+
+    def __str__(self) -> str:
+        kind, value, reason = self.args
+        shown = value if len(value) <= 80 else f"{value[:60]}... ({len(value)} characters)"
+        return f"{kind.capitalize()} {shown!r} is not allowed: {reason}"
+
+
+class DeclarationError(TenancyError):
+    """The application's declaration cannot be used. Fields: what was given, reason."""
+
+    def __str__(self) -> str:
+        given, reason = self.args
+        return f"Cannot use {given!r}: {reason}"
+
+
+class NoTenant(TenancyError):
+    """Work for a tenant was attempted outside any tenant; there is no default tenant."""
+
+    def __str__(self) -> str:
+        return (
+            "No tenant: this work needs one, and there is no default tenant. "
+            "Open it with `with tenancy.scope(slug):` or name it with `tenancy.session(slug)`."
+        )
+
+
+class WrongTenant(TenancyError):
+    """Work for one tenant was attempted inside another's scope. Fields: wanted slug, current slug."""
+
+    def __str__(self) -> str:
+        wanted, current = self.args
+        return (
+            f"This work belongs to tenant {wanted!r}, but the open scope is {current!r}. "
+            "Leave that scope first: a scope is never switched from within."
+        )
+
+
+class TenantError(TenancyError):
+    """Base of the errors about one registered tenant; the first field is its slug."""
+
+    @property
+    def slug(self) -> str:
+        """The slug of the tenant concerned."""
+        return str(self.args[0])
+
+
+class TenantNotFound(TenantError, LookupError):
+    """No tenant of that slug is registered. Fields: slug."""
+
+    def __str__(self) -> str:
+        return f"Tenant slug '{self.args[0]}' not found. `tenant list --status all` shows those that exist."
+
+
+class TenantExists(TenantError):
+    """The slug is taken. Fields: slug, the slug that holds it, its status."""
+
+    def __str__(self) -> str:
+        slug, holder, status = self.args
+        if slug != holder:
+            return (
+                f"Tenant slug '{slug}' already exists as '{holder}': names that differ only in letter case would share "
+                "one file on some systems. Choose another slug."
+            )
+        hint = {
+            "provisioning": f"It was interrupted: `tenant migrate --slug {slug}` finishes it.",
+            "failed": f"`tenant migrate --slug {slug}` resumes it, `tenant cleanup --slug {slug}` removes it.",
+        }.get(status, "Choose another slug.")
+        return f"Tenant slug '{slug}' already exists (status={status}). {hint}"
+
+
+class TenantBusy(TenantError):
+    """Another process works on this tenant right now. Fields: slug."""
+
+    def __str__(self) -> str:
+        return f"Tenant '{self.args[0]}' is being worked on by another process. Wait for it to end, then look at `tenant list --status all`."
+
+
+class TenantNotActive(TenantError):
+    """The tenant exists but is not served. Fields: slug, status."""
+
+    def __str__(self) -> str:
+        slug, status = self.args
+        hint = f" Run `tenant migrate --slug {slug}`." if status in ("provisioning", "failed") else ""
+        return f"Tenant '{slug}' is not active (status={status}).{hint}"
+
+
+class TenantNotFailed(TenantError):
+    """Only failed tenants are cleaned up. Fields: slug, status."""
+
+    def __str__(self) -> str:
+        slug, status = self.args
+        return f"Tenant '{slug}' is not failed (status={status})"
+
+
+class StatusRefused(TenantError):
+    """A status may not follow the present one. Fields: slug, present status, wanted status."""
+
+    def __str__(self) -> str:
+        slug, present, wanted = self.args
+        return f"Tenant '{slug}' cannot become {wanted}: its status is {present}."
+
+
+class NotReady(TenantError):
+    """A table that must exist before the tenant may be active is missing. Fields: slug, location, table."""
+
+    def __str__(self) -> str:
+        _, location, table = self.args
+        return (
+            f"Tenant migration completed but {location}.{table} was not created. "
+            "Check that the application's migrations make this table in the tenant's own schema."
+        )
+
+
+class StepFailed(TenantError):
+    """A provisioning step failed for a reason of its own. Fields: slug, step, text of the cause."""
+
+    def __str__(self) -> str:
+        slug, step, cause = self.args
+        return f"Tenant '{slug}' failed at step {step}: {cause} `tenant migrate --slug {slug}` resumes it."
+
+
+class StoreError(TenancyError):
+    """A store could not do what it was asked. Fields: location, reason."""
+
+    def __str__(self) -> str:
+        location, reason = self.args
+        return f"Store {location}: {reason}"
+
+
+class StoreExists(StoreError):
+    """A schema or file is there already and was not made by this call; it is never adopted. Fields: kind, location."""
+
+    def __str__(self) -> str:
+        kind, location = self.args
+        return f"Tenant {kind} '{location}' already exists. Nothing was changed; remove or rename it, or choose another slug."
+
+
+class StoreMissing(StoreError):
+    """A registered tenant's schema or file is gone. Fields: slug, kind, location."""
+
+    def __str__(self) -> str:
+        slug, kind, location = self.args
+        return (
+            f"The {kind} {location} of tenant '{slug}' is missing. Restore it from a backup, or make an empty one with `tenant migrate --slug {slug}`."
+        )
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or refuses the login. Fields: location without secrets, reason."""
+
+    def __str__(self) -> str:
+        location, reason = self.args
+        return f"Cannot connect to {location}: {reason}"
+
+
+class StoreDamaged(StoreError):
+    """A file is not the database it should be. Fields: location, reason."""
+
+    def __str__(self) -> str:
+        location, reason = self.args
+        return f"{location} is not a usable database: {reason}. Restore it from a backup."
+
+
+class PermissionMissing(StoreError):
+    """The database user may not do this. Fields: what was attempted, the statement that allows it."""
+
+    def __str__(self) -> str:
+        attempted, grant = self.args
+        return f"Permission denied to {attempted}. Ask the database's administrator for: {grant}"
+
+
+class MigrationError(TenancyError):
+    """Base of the errors about revisions."""
+
+
+class MigrationFailed(MigrationError):
+    """A revision raised. Fields: location, revision, text of the cause."""
+
+    def __str__(self) -> str:
+        location, revision, cause = self.args
+        return f"Revision {revision} failed on {location}: {cause} Nothing of it was kept."
+
+
+class UnknownRevision(MigrationError):
+    """A store is at a revision that this build does not know. Fields: location, revision found, head of this build."""
+
+    def __str__(self) -> str:
+        location, found, head = self.args
+        return f"{location} is at revision {found}, which this build does not know (its head is {head}). Deploy the build that holds {found}."
+
+
+class RevisionsRejected(MigrationError):
+    """A migration directory or a requested revision cannot be used. Fields: directory, reason."""
+
+    def __str__(self) -> str:
+        directory, reason = self.args
+        return f"Migrations in {directory}: {reason}"
+
+
+class RegistryError(TenancyError):
+    """Base of the errors about the control plane. Fields: location, reason."""
+
+    def __str__(self) -> str:
+        location, reason = self.args
+        return f"Registry {location}: {reason}"
+
+
+class RegistryMissing(RegistryError):
+    """The control plane's tables do not exist yet. Fields: location."""
+
+    def __str__(self) -> str:
+        return f"Platform tenant registry is not initialized in {self.args[0]}. Run `db upgrade` first."
+
+
+class RegistryOutdated(RegistryError):
+    """The control plane's tables are of another release. Fields: location, revision found, revision expected."""
+
+    def __str__(self) -> str:
+        location, found, expected = self.args
+        return f"Platform tenant registry in {location} is at revision {found}, this build needs {expected}. Run `db upgrade` first."
+
+
+class EmbeddedServerError(TenancyError):
+    """The embedded PostgreSQL could not be started or stopped. Fields: directory, reason."""
+
+    def __str__(self) -> str:
+        directory, reason = self.args
+        return f"Embedded PostgreSQL in {directory}: {reason}"
+
+
+class AccountError(TenancyError):
+    """A platform user cannot be made or changed. Fields: reason."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
