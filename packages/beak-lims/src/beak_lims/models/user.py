@@ -1,0 +1,92 @@
+"""The people of one tenant and what they may do: users, groups, permissions and the links between them.
+
+These users open no door of the platform, and platform users none of a tenant's: they are kept in other tables of
+another schema.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    false,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from beak_lims.models.base import EMAIL_LENGTH, NAME_LENGTH, Base, Record
+from beak_lims.models.laboratory import Laboratory
+
+
+def _link(name: str, left: str, right: str) -> Table:
+    """A table of pairs. The primary key finds the right side, the index the left one."""
+    return Table(
+        name,
+        Base.metadata,
+        Column(f"{left}_uid", ForeignKey(f"{left}.uid", ondelete="CASCADE"), primary_key=True),
+        Column(f"{right}_uid", ForeignKey(f"{right}.uid", ondelete="CASCADE"), primary_key=True, index=True),
+    )
+
+
+user_laboratory = _link("user_laboratory", "user", "laboratory")
+user_group = _link("user_group", "user", "group")
+group_permission = _link("group_permission", "group", "permission")
+
+
+class Permission(Record):
+    """One action on one kind of thing."""
+
+    __tablename__ = "permission"
+    __table_args__ = (UniqueConstraint("action", "target"),)
+
+    action: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(String(64))
+
+
+class Group(Record):
+    """A set of permissions that users share; ``pages`` are the screens it opens."""
+
+    __tablename__ = "group"
+
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    keyword: Mapped[str] = mapped_column(String(64), unique=True)
+    pages: Mapped[list[str]] = mapped_column(JSONB, default=list, server_default=text("'[]'::jsonb"))
+
+    permissions: Mapped[list[Permission]] = relationship(secondary=group_permission)
+
+
+class User(Record):
+    """A person who logs in to this tenant.
+
+    Emails are kept in lower case: two that differ only in case reach one mailbox.
+    """
+
+    __tablename__ = "user"
+    __table_args__ = (CheckConstraint("email = lower(email)", name="email_lower_case"),)
+
+    first_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    last_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    email: Mapped[str] = mapped_column(String(EMAIL_LENGTH), unique=True)
+    user_name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    mobile_phone: Mapped[str | None] = mapped_column(String(64))
+    business_phone: Mapped[str | None] = mapped_column(String(64))
+    hashed_password: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    must_change_password: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    login_retry: Mapped[int] = mapped_column(Integer, server_default="0")
+    is_blocked: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    is_active: Mapped[bool] = mapped_column(Boolean, server_default=true())
+    is_superuser: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    active_laboratory_uid: Mapped[str | None] = mapped_column(
+        ForeignKey("laboratory.uid", ondelete="SET NULL"), index=True
+    )
+
+    laboratories: Mapped[list[Laboratory]] = relationship(secondary=user_laboratory)
+    groups: Mapped[list[Group]] = relationship(secondary=user_group)
