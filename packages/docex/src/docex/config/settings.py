@@ -1,0 +1,160 @@
+"""What may stand in the configuration, with the packaged defaults.
+
+Every value here is read by DocEX, except the section ``app``, which belongs to the application. A key that is not
+declared here is unknown: it is reported and has no effect.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+SECTIONS = ("database", "storage", "logging", "security", "multi_tenancy", "app")
+
+
+class Section(BaseModel):
+    """Base of all sections. The values given are left out of error texts: one of them may be a password."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class SqliteSettings(Section):
+    """Where the SQLite files lie, relative to the working directory."""
+
+    path: str = Field(default="docex.db", min_length=1)  # without multi-tenancy
+    path_template: str = "storage/tenant_{tenant_id}/docex.db"  # one file per tenant
+
+
+class PostgresSettings(Section):
+    """How to reach PostgreSQL, and how a tenant's schema is named."""
+
+    host: str = Field(default="localhost", min_length=1)  # a name, an address, or the directory of a Unix socket
+    port: int = Field(default=5432, ge=1, le=65535)
+    database: str = Field(default="docex", min_length=1)
+    user: str = Field(default="postgres", min_length=1)
+    password: SecretStr = SecretStr("postgres")
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    schema_template: str = "tenant_{tenant_id}"
+    role_per_tenant: Literal["auto", True, False] = "auto"  # auto: if the user has CREATEROLE
+
+    @field_validator("password", mode="before")
+    @classmethod
+    def _password_is_text(cls, value: Any) -> Any:
+        # YAML reads `password: 0123` as the number 123: taking it would try a password that nobody wrote.
+        if not isinstance(value, str | SecretStr):
+            raise ValueError("put the password in quotes")
+        return value
+
+
+class DatabaseSettings(Section):
+    """Which database, and its pool of connections (PostgreSQL)."""
+
+    type: Literal["sqlite", "postgres"] = "sqlite"
+    sqlite: SqliteSettings = SqliteSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    pool_size: int = Field(default=5, ge=1)
+    max_overflow: int = Field(default=10, ge=0)
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _postgresql_is_postgres(cls, value: Any) -> Any:
+        return "postgres" if value == "postgresql" else value
+
+
+class SecuritySettings(Section):
+    """Whether every tenant has a database of its own, and whether a user must be named."""
+
+    multi_tenancy_model: Literal["row_level", "database_level"] = "row_level"
+    tenant_database_routing: bool = False
+    enforce_user_context: bool = False
+
+    @model_validator(mode="after")
+    def _routing_needs_the_model(self) -> SecuritySettings:
+        # Going on would put the documents of all tenants into one database.
+        if self.tenant_database_routing and self.multi_tenancy_model == "row_level":
+            raise ValueError("tenant_database_routing is true, so multi_tenancy_model must be database_level")
+        return self
+
+
+class MultiTenancySettings(Section):
+    """``enabled``: every tenant has a database of its own and must be provisioned before its first access."""
+
+    enabled: bool = False
+
+
+class LoggingSettings(Section):
+    """A file for DocEX's log records, and the level from which they are written to it."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    file: str | None = None
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+
+class FilesystemSettings(Section):
+    """The directory of the documents' contents, relative to the working directory."""
+
+    path: str = Field(default="storage/docex", min_length=1)
+
+
+class StorageSettings(Section):
+    """Where the documents' contents are kept."""
+
+    type: Literal["filesystem"] = "filesystem"
+    filesystem: FilesystemSettings = FilesystemSettings()
+
+
+class Settings(Section):
+    """The whole configuration, checked."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    logging: LoggingSettings = LoggingSettings()
+    security: SecuritySettings = SecuritySettings()
+    multi_tenancy: MultiTenancySettings = MultiTenancySettings()
+    app: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def by_tenant(self) -> bool:
+        """Whether every tenant has a database of its own."""
+        return self.multi_tenancy.enabled or self.security.multi_tenancy_model == "database_level"
+
+    @property
+    def provisions_on_access(self) -> bool:
+        """Whether a tenant's first access makes it."""
+        return self.by_tenant and not self.multi_tenancy.enabled
+
+
+def defaults() -> dict[str, Any]:
+    """The packaged defaults as plain values."""
+    values = Settings().model_dump()
+    values["database"]["postgres"]["password"] = Settings().database.postgres.password.get_secret_value()
+    return values
+
+
+def problems(error: ValidationError) -> str:
+    """The faults found, with their keys, without the values."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+def unknown_keys(values: dict[str, Any], section: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """The dotted keys that stand in ``values`` and are not declared."""
+    found = []
+    for key, value in values.items():
+        declared = section.model_fields.get(key)
+        if declared is None:
+            found.append(f"{prefix}{key}")
+        elif (
+            isinstance(declared.annotation, type)
+            and issubclass(declared.annotation, Section)
+            and isinstance(value, dict)
+        ):
+            found += unknown_keys(value, declared.annotation, f"{prefix}{key}.")
+    return found

@@ -1,0 +1,223 @@
+"""Every error DocEX raises on purpose, in one tree.
+
+The fields of an error are its ``args``, so it survives pickling; its sentence is made by ``__str__`` and says what
+was found and what to do next. Where users were promised a built-in type (``ValueError``, ``RuntimeError``,
+``FileNotFoundError``), the class is one of those too.
+
+    DocexError
+    +-- NotInitialized              RuntimeError    there is no configuration file
+    +-- ClosedError                 RuntimeError    the DocEX object was closed
+    +-- ConfigurationError          ValueError      the configuration cannot be used
+    |   +-- ConfigurationDamaged
+    |   +-- MultiTenancyDisabled
+    +-- TenantError                                 about one tenant
+    |   +-- TenantRequired          ValueError
+    |   +-- TenantNotProvisioned    ValueError
+    |   +-- TenantNotServed
+    |   +-- TenantDataMissing
+    |   +-- TenantProvisioningError
+    |       +-- TenantExistsError
+    |       +-- InvalidTenantIdError    ValueError
+    +-- DatabaseError               RuntimeError    the database cannot do what it was asked
+    +-- StorageError                RuntimeError    files cannot be kept or read
+    |   +-- KeyRejected             ValueError
+    |   +-- ContentMissing          FileNotFoundError
+    +-- BasketError                 ValueError
+    |   +-- BasketExists
+    |   +-- BasketNotFound
+    +-- DocumentError               ValueError
+        +-- DocumentNotFound
+        +-- DocumentRejected
+        +-- MetadataRejected
+"""
+
+from __future__ import annotations
+
+
+class DocexError(Exception):
+    """Base of every error DocEX raises on purpose. Fields of the plain kinds: the sentence."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class NotInitialized(DocexError, RuntimeError):
+    """There is no configuration file. Fields: none."""
+
+    def __str__(self) -> str:
+        return "DocEX not initialized. Call 'docex init' to setup first."
+
+
+class ClosedError(DocexError, RuntimeError):
+    """A DocEX object was used after ``close()``. Fields: none."""
+
+    def __str__(self) -> str:
+        return "This DocEX object is closed. Make a new one: DocEX(user_context=...)."
+
+
+class ConfigurationError(DocexError, ValueError):
+    """The configuration cannot be used. Fields: where it comes from, reason."""
+
+    def __str__(self) -> str:
+        where, reason = self.args
+        return f"Configuration {where}: {reason}"
+
+
+class ConfigurationDamaged(ConfigurationError):
+    """The configuration file cannot be read; it is left as it is. Fields: path, reason."""
+
+    def __str__(self) -> str:
+        where, reason = self.args
+        return f"Configuration file {where} cannot be read: {reason} It was not changed; correct or remove it."
+
+
+class MultiTenancyDisabled(ConfigurationError):
+    """Work for a tenant was asked for, but the configuration has no tenants. Fields: none."""
+
+    def __str__(self) -> str:
+        return "Database-level multi-tenancy is not enabled."
+
+
+class TenantError(DocexError):
+    """Base of the errors about one tenant; the first field is its id."""
+
+
+class TenantRequired(TenantError, ValueError):
+    """Multi-tenancy is on and no tenant was named; there is no default tenant. Fields: none."""
+
+    def __str__(self) -> str:
+        return (
+            "A tenant is required when multi-tenancy is enabled, and there is no default tenant. "
+            'Name it: DocEX(user_context=UserContext(user_id="...", tenant_id="..."))'
+        )
+
+
+class TenantNotProvisioned(TenantError, ValueError):
+    """The tenant is unknown here and is not made by looking at it. Fields: tenant id."""
+
+    def __str__(self) -> str:
+        return f"Tenant {self.args[0]!r} is not provisioned. Run: docex provision-tenant --tenant-id {self.args[0]}"
+
+
+class TenantNotServed(TenantError):
+    """The tenant exists but is not active. Fields: tenant id, status."""
+
+    def __str__(self) -> str:
+        tenant_id, status = self.args
+        if status in ("provisioning", "failed"):
+            return (
+                f"Tenant {tenant_id!r} is not ready (status: {status}). "
+                f"Finish it with: docex provision-tenant --tenant-id {tenant_id}"
+            )
+        return f"Tenant {tenant_id!r} is not active (status: {status})."
+
+
+class TenantDataMissing(TenantError):
+    """The tenant is registered, but its schema or file is gone. Fields: tenant id, what is missing."""
+
+    def __str__(self) -> str:
+        tenant_id, missing = self.args
+        return (
+            f"The {missing} of tenant {tenant_id!r} is missing. Restore it from a backup, "
+            f"or make an empty one with: docex provision-tenant --tenant-id {tenant_id}"
+        )
+
+
+class TenantProvisioningError(TenantError):
+    """The tenant could not be provisioned. Fields: tenant id, reason."""
+
+    def __str__(self) -> str:
+        tenant_id, reason = self.args
+        return f"Tenant {tenant_id!r} could not be provisioned: {reason}"
+
+
+class TenantExistsError(TenantProvisioningError):
+    """The tenant, or one whose id differs in letter case only, is there already. Fields: tenant id, what is there."""
+
+    def __str__(self) -> str:
+        tenant_id, found = self.args
+        return f"Tenant already exists: {tenant_id!r} ({found}). Nothing was changed."
+
+
+class InvalidTenantIdError(TenantProvisioningError, ValueError):
+    """The tenant id is not allowed. Fields: tenant id, reason."""
+
+    def __str__(self) -> str:
+        tenant_id, reason = self.args
+        shown = tenant_id if len(tenant_id) <= 80 else f"{tenant_id[:60]}... ({len(tenant_id)} characters)"
+        return f"Tenant id {shown!r} is not allowed: {reason}"
+
+
+class DatabaseError(DocexError, RuntimeError):
+    """The database cannot do what it was asked. Fields: the sentence, without secrets."""
+
+
+class StorageError(DocexError, RuntimeError):
+    """Files cannot be kept or read. Fields: path, reason."""
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"Storage {path}: {reason}"
+
+
+class KeyRejected(StorageError, ValueError):
+    """A key would name a file outside the storage, or not a plain file in it. Fields: key, reason."""
+
+    def __str__(self) -> str:
+        key, reason = self.args
+        return f"Storage key {key!r} is not allowed: {reason}"
+
+
+class ContentMissing(StorageError, FileNotFoundError):
+    """A document's content is gone from the storage. Fields: document id, key."""
+
+    def __str__(self) -> str:
+        document_id, key = self.args
+        return f"The content of document {document_id} is missing from the storage: {key}"
+
+
+class BasketError(DocexError, ValueError):
+    """Base of the errors about a basket."""
+
+
+class BasketExists(BasketError):
+    """A basket of that name is there already. Fields: name."""
+
+    def __str__(self) -> str:
+        return f"Failed to create basket: A basket with name '{self.args[0]}' already exists"
+
+
+class BasketNotFound(BasketError):
+    """There is no such basket. Fields: id or name."""
+
+    def __str__(self) -> str:
+        return f"Basket {self.args[0]} not found"
+
+
+class DocumentError(DocexError, ValueError):
+    """Base of the errors about a document."""
+
+
+class DocumentNotFound(DocumentError):
+    """There is no such document in this basket. Fields: document id."""
+
+    def __str__(self) -> str:
+        return f"Document with ID {self.args[0]} not found"
+
+
+class DocumentRejected(DocumentError):
+    """A file cannot become a document. Fields: path, reason."""
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"Cannot add {path}: {reason}"
+
+
+class MetadataRejected(DocumentError):
+    """A metadata key or value cannot be kept. Fields: key, reason."""
+
+    def __str__(self) -> str:
+        key, reason = self.args
+        return f"Metadata key {key!r} cannot be kept: {reason}"

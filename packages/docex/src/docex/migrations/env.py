@@ -1,0 +1,3 @@
+from tenantry.migrations.environment import run
+
+run()
