@@ -1,0 +1,207 @@
+"""The journal of operations and the audit trail: what was done to a tenant, step by step, and who asked for it.
+
+Plain rows over a connection that the registry hands in. Nothing here decides about a tenant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tenantry.registry import actor as actors
+from tenantry.registry.tables import RegistryTables
+from tenantry.stores.faults import scrubbed
+
+SUPERSEDED = "Interrupted: another operation took over."
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of an operation: how long it took and how it ended ("done", "failed")."""
+
+    name: str
+    seconds: float
+    status: str = "done"
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on a tenant, as the journal holds it. It outlives the tenant."""
+
+    uid: str
+    tenant_uid: str
+    slug: str
+    kind: str
+    status: str  # running, done, failed
+    actor: str
+    origin: str
+    started_at: datetime  # UTC
+    finished_at: datetime | None = None  # UTC
+    error: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[StepRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One line of the audit trail: who did what from where, and how it ended."""
+
+    sequence: int
+    at: datetime  # UTC
+    actor: str
+    origin: str
+    action: str
+    slug: str | None
+    outcome: str  # done, failed, refused
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a change will say of itself in the audit trail, whichever way it ends."""
+
+    at: datetime
+    action: str
+    slug: str | None
+    details: Mapping[str, Any] | None
+    actor: str | None  # None: as the innermost ``acting`` says
+    origin: str | None
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def acting(actor: str | None, origin: str | None) -> tuple[str, str]:
+    """Who acts: as given, else as the innermost ``acting`` says."""
+    present = actors.current()
+    return actor or present.name, origin or present.origin
+
+
+def open_operation(
+    connection: sa.Connection,
+    tables: RegistryTables,
+    *,
+    uid: str,
+    tenant_uid: str,
+    slug: str,
+    kind: str,
+    options: Mapping[str, Any],
+    actor: str | None,
+    origin: str | None,
+    at: datetime,
+) -> None:
+    """Write a running operation."""
+    who, where = acting(actor, origin)
+    row = {
+        "uid": uid,
+        "tenant_uid": tenant_uid,
+        "slug": slug,
+        "kind": kind,
+        "status": "running",
+        "actor": who,
+        "origin": where,
+        "options": dict(options),
+        "started_at": at,
+    }
+    connection.execute(sa.insert(tables.operation), row)
+
+
+def supersede(connection: sa.Connection, tables: RegistryTables, tenant_uid: str, at: datetime) -> None:
+    """Close what is still running for this tenant: its process was killed, or finds its token replaced."""
+    operation = tables.operation
+    connection.execute(
+        sa.update(operation)
+        .where(operation.c.tenant_uid == sa.bindparam("of_tenant"), operation.c.status == "running")
+        .values(status="failed", error=sa.bindparam("because"), finished_at=sa.bindparam("at")),
+        {"of_tenant": tenant_uid, "because": SUPERSEDED, "at": at},
+    )
+
+
+def close_operation(
+    connection: sa.Connection,
+    tables: RegistryTables,
+    operation_uid: str,
+    *,
+    steps: Sequence[StepRecord],
+    error: str | None,
+    at: datetime,
+) -> None:
+    """Write how an operation ended, with its steps. One that was superseded keeps what was written then."""
+    operation = tables.operation
+    connection.execute(
+        sa.update(operation)
+        .where(operation.c.uid == sa.bindparam("of_operation"), operation.c.status == "running")
+        .values(status=sa.bindparam("ended"), error=sa.bindparam("because"), finished_at=sa.bindparam("at")),
+        {"of_operation": operation_uid, "ended": "failed" if error else "done", "because": error, "at": at},
+    )
+    if steps:
+        rows = [
+            {
+                "operation_uid": operation_uid,
+                "position": position,
+                "name": step.name,
+                "status": step.status,
+                "seconds": step.seconds,
+                "error": None if step.error is None else scrubbed(step.error),
+            }
+            for position, step in enumerate(steps, start=1)
+        ]
+        connection.execute(sa.insert(tables.step), rows)
+
+
+def write_audit(connection: sa.Connection, tables: RegistryTables, record: Record, *, outcome: str = "done") -> None:
+    """Add one line to the audit trail."""
+    who, where = acting(record.actor, record.origin)
+    row = {
+        "at": record.at,
+        "actor": who,
+        "origin": where,
+        "action": record.action,
+        "slug": record.slug,
+        "outcome": outcome,
+        "details": dict(record.details or {}),
+    }
+    connection.execute(sa.insert(tables.audit), row)
+
+
+def read_operations(connection: sa.Connection, tables: RegistryTables, slug: str | None, limit: int) -> list[Operation]:
+    """The latest operations with their steps, newest first; of every tenant that had this slug, or of all."""
+    operation = tables.operation
+    query = sa.select(operation).order_by(operation.c.uid.desc()).limit(limit)
+    if slug is not None:
+        query = query.where(operation.c.slug == slug)
+    rows = connection.execute(query).mappings().all()
+    steps = _read_steps(connection, tables, [row["uid"] for row in rows])
+    return [Operation(**row, steps=tuple(steps.get(row["uid"], ()))) for row in rows]
+
+
+def _read_steps(
+    connection: sa.Connection, tables: RegistryTables, operations: Iterable[str]
+) -> dict[str, list[StepRecord]]:
+    step = tables.step
+    columns = (step.c.operation_uid, step.c.name, step.c.seconds, step.c.status, step.c.error)
+    query = sa.select(*columns).where(step.c.operation_uid.in_(list(operations))).order_by(step.c.position)
+    steps: dict[str, list[StepRecord]] = {}
+    for operation_uid, *fields in connection.execute(query):
+        steps.setdefault(operation_uid, []).append(StepRecord(*fields))
+    return steps
+
+
+def read_audit(
+    connection: sa.Connection, tables: RegistryTables, slug: str | None, action: str | None, limit: int
+) -> list[AuditEntry]:
+    """The latest lines of the audit trail, newest first."""
+    audit = tables.audit
+    query = sa.select(audit).order_by(audit.c.sequence.desc()).limit(limit)
+    if slug is not None:
+        query = query.where(audit.c.slug == slug)
+    if action is not None:
+        query = query.where(audit.c.action == action)
+    return [AuditEntry(**row) for row in connection.execute(query).mappings()]
