@@ -1,0 +1,57 @@
+"""How a command line begins and ends: groups of commands, the tenancy that a command opens, and its exit code.
+
+Errors the engine raises on purpose become one line and an exit code here, and nowhere else. Anything else is a bug and
+keeps its traceback, without the values of local variables: they may be secrets.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from tenantry.cli.output import one_line
+from tenantry.errors import TenancyError
+
+if TYPE_CHECKING:
+    from tenantry.tenancy import Tenancy
+
+logger = logging.getLogger(__name__)
+
+
+def group(help: str) -> typer.Typer:
+    """Make an empty group of commands with the manners of these: help without arguments, plain text and tracebacks."""
+    return typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # else [brackets] in a help text vanish
+    )
+
+
+@contextmanager
+def opened(open_tenancy: Callable[[], Tenancy]) -> Iterator[Tenancy]:
+    """Open the application's tenancy for one command and close its connections after it."""
+    tenancy = open_tenancy()
+    try:
+        yield tenancy
+    finally:
+        tenancy.close()
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run the command line and leave the process with its exit code."""
+    app.pretty_exceptions_enable = False
+    try:
+        app()
+    except TenancyError as error:
+        logger.debug("command failed", exc_info=error)
+        sys.stdout.flush()  # what was done before the failure is told before it
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from error
+    raise SystemExit(0)
