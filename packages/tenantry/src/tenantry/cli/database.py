@@ -49,8 +49,8 @@ def database_commands(
         """Make or upgrade the platform's tables, or those of one tenant."""
         with opened(open_tenancy) as tenancy:
             if tenant_slug is None:
-                tenancy.initialize(to=revision)
-                print("Platform is up to date.")
+                changed = tenancy.initialize(to=revision)
+                print("Platform upgraded." if changed else "Platform is up to date.")
             else:
                 tenant = tenancy.migrate(tenant_slug, to=revision).tenant
                 print(f"Upgraded tenant: {tenant.slug} -> {tenant.location} at {tenant.revision}")
@@ -63,37 +63,39 @@ def database_commands(
         """Take the platform's tables, or those of one tenant, back to a revision. What it added is lost."""
         with opened(open_tenancy) as tenancy:
             if tenant_slug is None:
-                tenancy.downgrade_platform(revision)
-                print(f"Downgraded platform to {revision}.")
+                reached = tenancy.platform_downgrade(revision)
+                print(f"Downgraded platform: at {reached or 'base'}")
             else:
                 tenant = tenancy.downgrade(tenant_slug, revision)
-                print(f"Downgraded tenant: {tenant.slug} -> {tenant.location} at {tenant.revision}")
+                print(f"Downgraded tenant: {tenant.slug} -> {tenant.location} at {tenant.revision or 'base'}")
 
     @app.command()
     def current(tenant_slug: SlugOption = None) -> None:
         """Print the revision that the platform, or one tenant, is at."""
         with opened(open_tenancy) as tenancy:
             if tenant_slug is None:
-                found, head = tenancy.current_platform(), tenancy.head(scope="platform")
+                found, revisions = tenancy.platform_current(), tenancy.platform_history()
             else:
-                found, head = tenancy.current(tenant_slug), tenancy.head()
+                found, revisions = tenancy.current(tenant_slug), tenancy.history()
         if found is None:
             say("No revision has been applied.")
         else:
-            print(f"{found} (head)" if found == head else found)
+            print(f"{found} (head)" if found == revisions[0].revision else found)
 
     @app.command()
     def history(
-        scope: Annotated[Scope, typer.Option(help="Whose revisions.")] = Scope.PLATFORM,
+        scope: Annotated[
+            Scope | None, typer.Option(help="Whose revisions. Default: the platform's, if it has any of its own.")
+        ] = None,
         tenant_slug: SlugOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        """List revisions, newest first; those that one tenant has are marked with a star."""
+        """List revisions, newest first; those that the tenant of --tenant-slug has are marked with a star."""
         with opened(open_tenancy) as tenancy:
-            if tenant_slug is None:
-                found, revisions = None, tenancy.history(scope=scope.value)
-            else:
-                found, revisions = tenancy.current(tenant_slug), tenancy.history(scope="tenant")
+            found = None if tenant_slug is None else tenancy.current(tenant_slug)
+            if scope is None:
+                scope = Scope.TENANT if tenant_slug or tenancy.platform_migrations is None else Scope.PLATFORM
+            revisions = tenancy.history() if scope is Scope.TENANT else tenancy.platform_history()
         _listing(found, {r.revision: r.down_revision for r in revisions}).print(revisions, as_json=as_json)
 
     @app.command()
@@ -119,11 +121,11 @@ def _listing(found: str | None, parents: dict[str, str | None]) -> Listing[Revis
     while found is not None and found not in applied:
         applied.add(found)
         found = parents.get(found)
-    columns = [
-        Column[RevisionInfo]("Revision", lambda r: r.revision, "bold"),
-        Column[RevisionInfo]("After", lambda r: r.down_revision or "-"),
-        Column[RevisionInfo]("Message", lambda r: r.message),
-        Column[RevisionInfo]("Applied", lambda r: "*" if r.revision in applied else None),
+    columns: list[Column[RevisionInfo]] = [
+        Column("Revision", lambda r: r.revision, "bold"),
+        Column("After", lambda r: r.down_revision or "-"),
+        Column("Message", lambda r: r.message),
+        Column("Applied", lambda r: "*" if r.revision in applied else None),
     ]
     return Listing(
         columns=columns,
