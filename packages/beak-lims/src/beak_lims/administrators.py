@@ -16,6 +16,7 @@ from beak_lims.inputs import parse_email
 from beak_lims.models import Group, Laboratory, User, user_group, user_laboratory
 from beak_lims.seeds.access import ADMINISTRATOR
 from tenantry.iam.passwords import generate_password, hash_password
+from tenantry.stores.faults import faults
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -33,7 +34,8 @@ def add_administrator(tenancy: Tenancy, slug: str, email: str, *, reset_password
     :raises AdministratorExists: a user of that email is there, and no reset was asked for.
     """
     email = parse_email(email)
-    with tenancy.session(slug) as session:
+    location = tenancy.store.describe(tenancy.get(slug).location)
+    with faults(location), tenancy.session(slug) as session:
         laboratory_uid = session.scalar(select(Laboratory.uid).order_by(Laboratory.uid).limit(1))
         password = put_administrator(session, email, laboratory_uid)
         if password is None and not reset_password:

@@ -27,6 +27,14 @@ def parse_name(what: str, value: str) -> str:
     return name
 
 
+def parse_laboratory_name(value: str | None, *, organization: str) -> str:
+    """The name of an organisation's first laboratory; without one it is the main laboratory of the organisation.
+
+    :raises InputRejected: it cannot be used.
+    """
+    return parse_name("Laboratory name", f"{organization} Main Lab" if value is None else value)
+
+
 def parse_email(value: str) -> str:
     """The address in lower case: two that differ only in case reach one mailbox.
 

@@ -12,6 +12,7 @@ from beak_lims.errors import OrganizationNotFound
 from beak_lims.inputs import parse_name
 from beak_lims.models import Laboratory, LaboratorySetting, Organization
 from beak_lims.models.organization import DEFAULT_SETUP_NAME
+from tenantry.stores.faults import faults
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -38,12 +39,13 @@ def add_laboratory(tenancy: Tenancy, slug: str, name: str, setup_name: str = DEF
     :raises OrganizationNotFound: the tenant has no organisation of that setup name.
     """
     name = parse_name("Laboratory name", name)
-    with tenancy.session(slug) as session:
+    tenant = tenancy.get(slug)
+    with faults(tenancy.store.describe(tenant.location)), tenancy.session(slug) as session:
         organization_uid = session.scalar(select(Organization.uid).where(Organization.setup_name == setup_name))
         if organization_uid is None:
             raise OrganizationNotFound(slug, setup_name)
         laboratory_uid, created = put_laboratory(session, organization_uid, name)
-    return AddedLaboratory(slug, tenancy.get(slug).location, organization_uid, laboratory_uid, name, created)
+    return AddedLaboratory(slug, tenant.location, organization_uid, laboratory_uid, name, created)
 
 
 def put_laboratory(session: Session, organization_uid: str, name: str) -> tuple[str, bool]:

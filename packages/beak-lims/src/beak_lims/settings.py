@@ -1,7 +1,8 @@
 """What an installation may set: by environment variable, or in a file ``.env`` of the working directory.
 
-The environment wins. Reading the settings connects to nothing and writes nothing. A value that cannot be used is refused with its name and
-the reason, never repeated: it may be a secret. Secrets are kept as ``SecretStr`` and do not appear in a repr.
+The environment wins. Reading the settings connects to nothing and writes nothing. A value that cannot be used is
+refused with its name and the reason, never repeated: it may be a secret. Secrets are kept as ``SecretStr`` and do not
+appear in a repr.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     )
 
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = Field(
-        None, validation_alias="BEAK_DATABASE_URL"
+        default=None, validation_alias="BEAK_DATABASE_URL"
     )
     home: Annotated[Path, AfterValidator(_home)] = Field(default_factory=_default_home, validation_alias="BEAK_HOME")
     tenant_schema_prefix: Annotated[str, AfterValidator(_prefix)] = Field(

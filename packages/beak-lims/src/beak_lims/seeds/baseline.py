@@ -1,4 +1,4 @@
-"""The rows every new organisation has: itself, a first laboratory, departments, groups and permissions, an administrator.
+"""The rows every new organisation has: itself, a laboratory, departments, groups and permissions, an administrator.
 
 Runs inside provisioning's transaction. What is there already is found by its natural key and left as it is; one
 statement a table, whatever the number of its rows.
@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from beak_lims.administrators import put_administrator
-from beak_lims.inputs import parse_email, parse_name
+from beak_lims.inputs import parse_email, parse_laboratory_name
 from beak_lims.laboratories import put_laboratory
 from beak_lims.models import Department, Group, Organization, OrganizationSetting, Permission, Record, group_permission
 from beak_lims.models.organization import DEFAULT_SETUP_NAME
@@ -33,26 +33,18 @@ def seed(seeding: Seeding) -> None:
     made: a password known to several tenants would open them all.
     """
     session, tenant = seeding.session, seeding.tenant
-    laboratory_name = first_laboratory(tenant.name, seeding.options.get("initial_lab_name"))
+    laboratory = parse_laboratory_name(seeding.options.get("initial_lab_name"), organization=tenant.name)
     organization_uid = _organization(session, tenant.name)
-    laboratory_uid, _ = put_laboratory(session, organization_uid, laboratory_name)
+    laboratory_uid, _ = put_laboratory(session, organization_uid, laboratory)
     _departments(session)
     _access(session)
     if tenant.admin_email is None:
-        seeding.receipts["Administrator"] = (
-            f"none, as no email was given; `beak-lims tenant add-admin --slug {tenant.slug} --email ADDRESS` makes one"
-        )
         return
     email = parse_email(tenant.admin_email)
     password = put_administrator(session, email, laboratory_uid)
     if password is not None:
         seeding.receipts["Administrator"] = email
         seeding.receipts["One-time password"] = password
-
-
-def first_laboratory(tenant_name: str, given: str | None) -> str:
-    """The name of a new tenant's first laboratory. :raises InputRejected: it cannot be used."""
-    return parse_name("Laboratory name", given or f"{tenant_name} Main Lab")
 
 
 def _organization(session: Session, name: str) -> str:

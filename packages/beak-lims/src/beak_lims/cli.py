@@ -1,0 +1,155 @@
+"""``beak-lims``: the platform's bootstrap, its tenants and their laboratories, from the command line.
+
+Each command parses, calls and prints; what may be done is decided below. Whatever can be refused by looking at the
+arguments is refused before anything is touched. SQLAlchemy and Alembic are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tenantry.cli import database_commands, group, opened, print_provisioned, run, say, tenant_commands
+
+if TYPE_CHECKING:
+    from tenantry import Tenancy
+    from tenantry.embedded import EmbeddedPostgres
+
+SUPERUSER_EMAIL = "administrator@localhost"  # of the platform's first administrator, when no one is named
+
+
+def open_tenancy() -> Tenancy:
+    """The tenancy that the settings describe."""
+    from beak_lims.tenancy import tenancy
+
+    return tenancy()
+
+
+def open_embedded() -> EmbeddedPostgres:
+    """The embedded server of this installation. :raises SettingRejected: another server is set."""
+    from beak_lims.errors import SettingRejected
+    from beak_lims.settings import load_settings
+    from beak_lims.tenancy import embedded
+
+    settings = load_settings()
+    if settings.database_url is not None:
+        raise SettingRejected("BEAK_DATABASE_URL", "it is set, so no embedded server is used; start that one instead.")
+    return embedded(settings)
+
+
+app = group("Beak LIMS: laboratories of many organisations, each organisation in a schema of its own.")
+seed = group("Fill in what the platform begins with.")
+tenant = tenant_commands(open_tenancy, omit=frozenset({"provision"}))
+
+SlugOption = Annotated[str, typer.Option("--slug", help="The tenant's slug.")]
+
+
+@seed.callback()
+def seed_group() -> None:
+    """Fill in what the platform begins with."""
+
+
+@seed.command()
+def platform_superuser(
+    email: Annotated[str | None, typer.Option(help="Default: PLATFORM_SUPERUSER_EMAIL.")] = None,
+    username: Annotated[
+        str | None, typer.Option(help="Default: PLATFORM_SUPERUSER_USERNAME, else the email up to its @.")
+    ] = None,
+    password: Annotated[
+        str | None, typer.Option(help="Default: PLATFORM_SUPERUSER_PASSWORD, else one is made and printed once.")
+    ] = None,
+) -> None:
+    """Make the platform's administrator, or reset the password of the one with that email."""
+    from beak_lims.settings import load_settings
+    from tenantry.iam.users import ensure_superuser
+
+    settings = load_settings()
+    email = email or settings.platform_superuser_email or SUPERUSER_EMAIL
+    username = username or settings.platform_superuser_username or email.partition("@")[0]
+    if password is None and settings.platform_superuser_password is not None:
+        password = settings.platform_superuser_password.get_secret_value()
+    with opened(open_tenancy) as tenancy, tenancy.platform_session() as session:
+        seeded = ensure_superuser(
+            session.connection(),
+            email=email,
+            username=username,
+            password=password,
+            schema=tenancy.store.control_schema,
+        )
+    done = "Created" if seeded.created else "Updated"
+    typer.echo(f"{done} platform superuser: {seeded.user.email} (user name {seeded.user.username})")
+    if seeded.password_generated is not None:
+        typer.echo(f"Password: {seeded.password_generated}")
+        say("This is shown only once.")
+
+
+@tenant.command()
+def provision(
+    name: Annotated[str, typer.Option(help="The organisation's name.")],
+    slug: SlugOption,
+    admin_email: Annotated[
+        str | None, typer.Option(help="The tenant's administrator, made with a one-time password.")
+    ] = None,
+    initial_lab_name: Annotated[
+        str | None, typer.Option(help="The organisation's first laboratory. Default: `<name> Main Lab`.")
+    ] = None,
+) -> None:
+    """Make a new tenant, ready to use: its schema, its organisation and its first laboratory."""
+    from beak_lims.inputs import parse_email, parse_laboratory_name, parse_name
+
+    name = parse_name("Name", name)
+    options = {"initial_lab_name": parse_laboratory_name(initial_lab_name, organization=name)}
+    if admin_email is not None:
+        admin_email = parse_email(admin_email)
+    with opened(open_tenancy) as tenancy:
+        provisioned = tenancy.provision(slug, name=name, admin_email=admin_email, options=options)
+    print_provisioned(provisioned)
+    if admin_email is None:
+        say(
+            "No administrator was made, as no --admin-email was given. "
+            f"`beak-lims tenant add-admin --slug {slug} --email ADDRESS` makes one."
+        )
+
+
+@tenant.command()
+def add_lab(
+    slug: SlugOption,
+    name: Annotated[str, typer.Option(help="The laboratory's name.")],
+    setup_name: Annotated[str, typer.Option(help="The organisation, by its setup name.")] = "beak",
+) -> None:
+    """Give a tenant's organisation a laboratory; one of that name that is there is left as it is."""
+    from beak_lims.laboratories import add_laboratory
+
+    with opened(open_tenancy) as tenancy:
+        added = add_laboratory(tenancy, slug, name, setup_name)
+    done = "created" if added.created else "already existed"
+    typer.echo(f"Laboratory {done}: {added.laboratory_name} -> {added.schema_name} ({added.laboratory_uid})")
+
+
+@tenant.command()
+def add_admin(
+    slug: SlugOption,
+    email: Annotated[str, typer.Option(help="The administrator's email.")],
+    reset_password: Annotated[
+        bool, typer.Option("--reset-password", help="Give a user who is there a new one-time password.")
+    ] = False,
+) -> None:
+    """Make an administrator of a tenant; print the one-time password, once."""
+    from beak_lims.administrators import add_administrator
+
+    with opened(open_tenancy) as tenancy:
+        password = add_administrator(tenancy, slug, email, reset_password=reset_password)
+    typer.echo(f"Administrator: {email.strip().lower()}")
+    typer.echo(f"One-time password: {password}")
+    say("This is shown only once.")
+
+
+app.add_typer(database_commands(open_tenancy, open_embedded), name="db")
+app.add_typer(seed, name="seed")
+app.add_typer(tenant, name="tenant")
+
+
+def main() -> None:
+    """The ``beak-lims`` console script."""
+    run(app)

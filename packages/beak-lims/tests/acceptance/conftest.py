@@ -1,0 +1,102 @@
+"""The installed command in a shell: a directory and an environment of its own, and a real database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+BIN = Path(sys.executable).parent
+TIMEOUT = 120  # seconds; a command that waits for an answer must not wait for ever
+
+
+@dataclass
+class Shell:
+    """Runs command lines as a person would paste them; nobody is there to answer questions."""
+
+    directory: Path
+    environment: dict[str, str]
+    ran: list[str] = field(default_factory=list)
+
+    def __call__(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        self.ran.append(command)
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.directory,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    def ok(self, command: str, **environment: str) -> str:
+        """What the command wrote to stdout; it must succeed."""
+        done = self(command, **environment)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def refused(self, command: str, **environment: str) -> str:
+        """What the command said; it must fail with exit 1 and one line on stderr, nothing on stdout."""
+        done = self(command, **environment)
+        assert done.returncode == 1, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert done.stderr.startswith("error: "), done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stdout == ""
+        return done.stderr.removeprefix("error: ").rstrip("\n")
+
+
+@pytest.fixture
+def bare_shell(tmp_path: Path) -> Shell:
+    """A shell that knows no database."""
+    directory = tmp_path / "work"
+    directory.mkdir()
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8", "COLUMNS": "200"}
+    return Shell(directory, environment)
+
+
+@pytest.fixture
+def shell(bare_shell: Shell, postgres_url: str) -> Shell:
+    """A shell whose BEAK_DATABASE_URL is a fresh database."""
+    bare_shell.environment["BEAK_DATABASE_URL"] = postgres_url
+    return bare_shell
+
+
+@pytest.fixture
+def embedded_shell(bare_shell: Shell, tmp_path: Path) -> Iterator[Shell]:
+    """A shell with a BEAK_HOME of its own; its embedded server is stopped and removed afterwards."""
+    home = tmp_path / "home"
+    bare_shell.environment["BEAK_HOME"] = str(home)
+    yield bare_shell
+    bare_shell.ok("beak-lims db stop")
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def platform(shell: Shell) -> Shell:
+    """A shell whose database has the control plane."""
+    shell.ok("beak-lims db upgrade")
+    return shell
+
+
+Query = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture
+def query(postgres_url: str) -> Query:
+    """Asks the database itself, beside the application."""
+
+    def ask(statement: str, *values: object) -> list[tuple[object, ...]]:
+        plain = postgres_url.replace("postgresql+psycopg://", "postgresql://")
+        with psycopg.connect(plain, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    return ask
