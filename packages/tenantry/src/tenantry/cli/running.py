@@ -7,6 +7,7 @@ keeps its traceback, without the values of local variables: they may be secrets.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from tenantry.errors import TenancyError
 
 if TYPE_CHECKING:
     from tenantry.tenancy import Tenancy
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +48,18 @@ def opened(open_tenancy: Callable[[], Tenancy]) -> Iterator[Tenancy]:
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run the command line and leave the process with its exit code."""
+    """Run the command line and leave the process with its exit code.
+
+    ``TENANTRY_LOG`` (debug, info, warning ...) has the engine's log written to stderr; at debug that is also the traceback
+    of an error that is otherwise told in one line.
+    """
     app.pretty_exceptions_enable = False
+    level = os.environ.get("TENANTRY_LOG")
+    if level:
+        logging.basicConfig(level=logging.getLevelNamesMapping().get(level.upper(), logging.DEBUG), format=LOG_FORMAT)
+    else:
+        # Without any handler Python prints warnings to stderr, beside the one line that says the same.
+        logging.getLogger().addHandler(logging.NullHandler())
     try:
         app()
     except TenancyError as error:
