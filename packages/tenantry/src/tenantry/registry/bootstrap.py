@@ -37,10 +37,12 @@ def upgrade(connection: sa.Connection, schema: str | None, *, location: str = "t
         return _run(connection, location)
     if schema is None:
         raise ValueError("On PostgreSQL the control plane needs a schema of its own.")
+    from psycopg import sql
+
     connection.execute(
         sa.text("SELECT pg_advisory_xact_lock(:space, hashtext(:schema))"), {"space": LOCK_SPACE, "schema": schema}
     )
-    quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
+    quoted = sql.Identifier(schema).as_string(None)  # not SQLAlchemy's quoting, which doubles a "%" for the driver
     # Asked first: CREATE SCHEMA IF NOT EXISTS needs the right to create schemas even where the schema exists.
     present, before = connection.execute(
         sa.text("SELECT to_regnamespace(:schema) IS NOT NULL, current_setting('search_path')"), {"schema": quoted}
@@ -53,10 +55,11 @@ def upgrade(connection: sa.Connection, schema: str | None, *, location: str = "t
     return changed
 
 
-def current(connection: sa.Connection, schema: str | None) -> str:
-    """The revision of the tables there. A driver's error tells that there are none."""
+def current(connection: sa.Connection, schema: str | None) -> str | None:
+    """The revision of the tables there; None when all were taken back. A driver's error tells that none ever were."""
     table = sa.table(VERSION_TABLE, sa.column("version_num"), schema=schema)
-    return str(connection.execute(sa.select(table.c.version_num)).scalar_one())
+    found: str | None = connection.execute(sa.select(table.c.version_num)).scalar()
+    return found
 
 
 def _set_search_path(connection: sa.Connection, path: str) -> None:

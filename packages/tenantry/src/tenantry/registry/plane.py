@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import sqlalchemy as sa
 
-from tenantry.errors import RegistryMissing, RegistryOutdated, UnknownRevision
+from tenantry.errors import RegistryMissing, RegistryOutdated, TenancyError, UnknownRevision
 from tenantry.registry import bootstrap
 from tenantry.registry.revisions import REGISTRY_HEAD, REGISTRY_REVISIONS
 from tenantry.stores.faults import faults
@@ -50,7 +50,8 @@ class ControlPlane:
         """
         if connection is None:
             self._make_file()
-        with self._transaction(connection, writes=True) as joined:
+        # A table that is not found here is no sign of a missing registry.
+        with self._transaction(connection, writes=True, missing=None) as joined:
             return bootstrap.upgrade(joined, self._schema, location=self._location)
 
     def current(self, *, connection: sa.Connection | None = None) -> str | None:
@@ -72,6 +73,8 @@ class ControlPlane:
             return
         with self._transaction(connection) as joined:
             found = bootstrap.current(joined, self._schema)
+        if found is None:
+            raise RegistryMissing(self._location)
         if found != REGISTRY_HEAD:
             if found in REGISTRY_REVISIONS:
                 raise RegistryOutdated(self._location, found, REGISTRY_HEAD)
@@ -79,9 +82,15 @@ class ControlPlane:
         self._checked = True
 
     @contextmanager
-    def _transaction(self, connection: sa.Connection | None, *, writes: bool = False) -> Iterator[sa.Connection]:
+    def _transaction(
+        self,
+        connection: sa.Connection | None,
+        *,
+        writes: bool = False,
+        missing: Callable[[str], TenancyError] | None = RegistryMissing,
+    ) -> Iterator[sa.Connection]:
         """The caller's transaction, or one of its own; errors of the driver leave it as the engine's."""
-        with faults(self._location, missing=RegistryMissing):
+        with faults(self._location, missing=missing):
             if connection is not None:
                 yield connection
                 return

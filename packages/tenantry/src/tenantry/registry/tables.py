@@ -131,7 +131,7 @@ def tables(schema: str | None) -> RegistryTables:
     audit = sa.Table(
         "audit",
         metadata,
-        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
+        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
         sa.Column("at", UtcTime, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("origin", sa.Text, nullable=False),

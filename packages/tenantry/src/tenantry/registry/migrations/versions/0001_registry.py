@@ -74,7 +74,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "audit",
-        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), nullable=False),
+        sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("origin", sa.Text, nullable=False),
