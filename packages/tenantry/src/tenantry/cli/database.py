@@ -6,7 +6,9 @@ tenant is touched then; tenants are migrated one by one, by name.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +65,7 @@ def database_commands(
         """Take the platform's tables, or those of one tenant, back to a revision. What it added is lost."""
         with opened(open_tenancy) as tenancy:
             if tenant_slug is None:
-                reached = tenancy.platform_downgrade(revision)
+                reached = tenancy.downgrade_platform(revision)
                 print(f"Downgraded platform: at {reached or 'base'}")
             else:
                 tenant = tenancy.downgrade(tenant_slug, revision)
@@ -74,13 +76,13 @@ def database_commands(
         """Print the revision that the platform, or one tenant, is at."""
         with opened(open_tenancy) as tenancy:
             if tenant_slug is None:
-                found, revisions = tenancy.platform_current(), tenancy.platform_history()
+                found, head = tenancy.current_platform(), tenancy.head(scope="platform")
             else:
-                found, revisions = tenancy.current(tenant_slug), tenancy.history()
+                found, head = tenancy.current(tenant_slug), tenancy.head()
         if found is None:
             say("No revision has been applied.")
         else:
-            print(f"{found} (head)" if found == revisions[0].revision else found)
+            print(f"{found} (head)" if found == head else found)
 
     @app.command()
     def history(
@@ -95,7 +97,7 @@ def database_commands(
             found = None if tenant_slug is None else tenancy.current(tenant_slug)
             if scope is None:
                 scope = Scope.TENANT if tenant_slug or tenancy.platform_migrations is None else Scope.PLATFORM
-            revisions = tenancy.history() if scope is Scope.TENANT else tenancy.platform_history()
+            revisions = tenancy.history(scope=scope.value)
         _listing(found, {r.revision: r.down_revision for r in revisions}).print(revisions, as_json=as_json)
 
     @app.command()
@@ -107,8 +109,10 @@ def database_commands(
         ] = False,
     ) -> None:
         """Write a new revision file and print its path."""
-        with opened(open_tenancy) as tenancy:
-            print(tenancy.new_revision(message, scope=scope.value, autogenerate=autogenerate))
+        # Alembic talks on stdout while it writes; the path alone is the command's data.
+        with opened(open_tenancy) as tenancy, redirect_stdout(sys.stderr):
+            path = tenancy.new_revision(message, scope=scope.value, autogenerate=autogenerate)
+        print(path)
 
     if embedded is not None:
         _add_server_commands(app, embedded)

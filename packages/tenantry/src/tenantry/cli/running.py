@@ -50,8 +50,8 @@ def opened(open_tenancy: Callable[[], Tenancy]) -> Iterator[Tenancy]:
 def run(app: typer.Typer) -> NoReturn:
     """Run the command line and leave the process with its exit code.
 
-    ``TENANTRY_LOG`` (debug, info, warning ...) has the engine's log written to stderr; at debug that is also the traceback
-    of an error that is otherwise told in one line.
+    ``TENANTRY_LOG`` (debug, info, warning ...) has the engine's log written to stderr; at debug that is also the
+    traceback of an error that is otherwise told in one line.
     """
     app.pretty_exceptions_enable = False
     level = os.environ.get("TENANTRY_LOG")
