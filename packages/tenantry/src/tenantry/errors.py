@@ -1,6 +1,7 @@
 """Every error the engine raises on purpose, in one tree.
 
-The fields of an error are its ``args``, so it survives pickling across a process pool; its sentence is made by ``__str__`` and says what was
+The fields of an error are its ``args``, so it survives pickling across a process pool; its sentence is made by
+``__str__`` and says what was
 found, what was expected, and what to do next. Nothing here imports anything else of the engine.
 
     TenancyError
@@ -22,6 +23,7 @@ found, what was expected, and what to do next. Nothing here imports anything els
     |   +-- StoreMissing
     |   +-- StoreUnavailable
     |   +-- StoreDamaged
+    |   +-- StatementFailed
     |   +-- PermissionMissing
     +-- MigrationError          about revisions
     |   +-- MigrationFailed
@@ -118,7 +120,10 @@ class TenantBusy(TenantError):
     """Another process works on this tenant right now. Fields: slug."""
 
     def __str__(self) -> str:
-        return f"Tenant '{self.args[0]}' is being worked on by another process. Wait for it to end, then look at `tenant list --status all`."
+        return (
+            f"Tenant '{self.args[0]}' is being worked on by another process. "
+            "Wait for it to end, then look at `tenant list --status all`."
+        )
 
 
 class TenantNotActive(TenantError):
@@ -178,7 +183,10 @@ class StoreExists(StoreError):
 
     def __str__(self) -> str:
         kind, location = self.args
-        return f"Tenant {kind} '{location}' already exists. Nothing was changed; remove or rename it, or choose another slug."
+        return (
+            f"Tenant {kind} '{location}' already exists. "
+            "Nothing was changed; remove or rename it, or choose another slug."
+        )
 
 
 class StoreMissing(StoreError):
@@ -187,7 +195,8 @@ class StoreMissing(StoreError):
     def __str__(self) -> str:
         slug, kind, location = self.args
         return (
-            f"The {kind} {location} of tenant '{slug}' is missing. Restore it from a backup, or make an empty one with `tenant migrate --slug {slug}`."
+            f"The {kind} {location} of tenant '{slug}' is missing. "
+            f"Restore it from a backup, or make an empty one with `tenant migrate --slug {slug}`."
         )
 
 
@@ -205,6 +214,16 @@ class StoreDamaged(StoreError):
     def __str__(self) -> str:
         location, reason = self.args
         return f"{location} is not a usable database: {reason}. Restore it from a backup."
+
+
+class StatementFailed(StoreError):
+    """One statement of a message failed, and with it the whole transaction. Fields: location, its place in the message,
+    text of the cause.
+    """
+
+    def __str__(self) -> str:
+        location, _, cause = self.args
+        return f"Store {location} refused a statement: {cause}"
 
 
 class PermissionMissing(StoreError):
@@ -232,7 +251,10 @@ class UnknownRevision(MigrationError):
 
     def __str__(self) -> str:
         location, found, head = self.args
-        return f"{location} is at revision {found}, which this build does not know (its head is {head}). Deploy the build that holds {found}."
+        return (
+            f"{location} is at revision {found}, which this build does not know (its head is {head}). "
+            f"Deploy the build that holds {found}."
+        )
 
 
 class RevisionsRejected(MigrationError):
@@ -263,7 +285,10 @@ class RegistryOutdated(RegistryError):
 
     def __str__(self) -> str:
         location, found, expected = self.args
-        return f"Platform tenant registry in {location} is at revision {found}, this build needs {expected}. Run `db upgrade` first."
+        return (
+            f"Platform tenant registry in {location} is at revision {found}, this build needs {expected}. "
+            "Run `db upgrade` first."
+        )
 
 
 class EmbeddedServerError(TenancyError):

@@ -1,7 +1,9 @@
 """Slugs and the physical names made from them, parsed once by an allow-list.
 
-After parsing, the type is the proof: SQL and paths take :class:`Slug`, :class:`SchemaName` or :class:`RelativePath`, never ``str``. A slug that would
-give a name PostgreSQL cuts silently (over 63 bytes), a reserved name, or a path outside the storage root is refused here, before anything is touched.
+After parsing, the type is the proof: SQL and paths take :class:`Slug`, :class:`SchemaName` or :class:`RelativePath`,
+never ``str``. A slug that would
+give a name PostgreSQL cuts silently (over 63 bytes), a reserved name, or a path outside the storage root is refused
+here, before anything is touched.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class Slug:
 class SlugRule:
     """Which slugs an application allows.
 
-    ``pattern`` must match the whole slug and may allow ASCII letters, digits, ``_`` and ``-`` only; ``says`` tells people the rule in words.
+    ``pattern`` must match the whole slug and may allow ASCII letters, digits, ``_`` and ``-`` only; ``says`` tells
+    people the rule in words.
     """
 
     pattern: str = r"[a-z][a-z0-9_-]{0,62}"
@@ -49,10 +52,11 @@ class SlugRule:
     def parse(self, text: str) -> Slug:
         """Return the slug.
 
-        :raises NameRejected: the text does not fit the rule, or is reserved (``pg_*``, ``information_schema``, ``public``, ``platform``).
+        :raises NameRejected: the text does not fit the rule, or is reserved (``pg_*``, ``information_schema``,
+        ``public``, ``platform``).
         """
-        if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", text, re.ASCII) or not re.fullmatch(self.pattern, text, re.ASCII):
-            raise NameRejected("slug", str(text), self.says)
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", text, re.ASCII) or not re.fullmatch(self.pattern, text, re.ASCII):
+            raise NameRejected("slug", text, self.says)
         lowered = text.lower()
         if lowered.startswith("pg_"):
             raise NameRejected("slug", text, "Slug cannot start with reserved prefix 'pg_'")
@@ -72,7 +76,11 @@ class SchemaName:
         if not self.value or "\0" in self.value:
             raise NameRejected("schema", self.value, "it is empty or holds a NUL.")
         if size > MAX_IDENTIFIER:
-            raise NameRejected("schema", self.value, f"it is {size} bytes long and PostgreSQL cuts names after {MAX_IDENTIFIER}; choose a shorter slug.")
+            raise NameRejected(
+                "schema",
+                self.value,
+                f"it is {size} bytes long and PostgreSQL cuts names after {MAX_IDENTIFIER}; choose a shorter slug.",
+            )
         if self.value.lower().startswith("pg_") or self.value.lower() in RESERVED:
             raise NameRejected("schema", self.value, "this name is reserved; choose another.")
 
@@ -91,7 +99,12 @@ class RelativePath:
         if not self.value or "\0" in self.value or "\\" in self.value or path.is_absolute() or not path.parts:
             raise NameRejected("file", self.value, "it must be a relative path with '/' between its parts.")
         for part in path.parts:
-            if part in ("..", ".") or part.split(".")[0].lower() in DEVICES or len(part.encode()) > 255 or part != part.rstrip(". "):
+            if (
+                part in ("..", ".")
+                or part.split(".")[0].lower() in DEVICES
+                or len(part.encode()) > 255
+                or part != part.rstrip(". ")
+            ):
                 raise NameRejected("file", self.value, f"the part {part!r} is not allowed in a path.")
 
     def __str__(self) -> str:
@@ -102,7 +115,8 @@ class RelativePath:
 class NameTemplate:
     """A pattern such as ``org_{slug}`` or ``tenant_{slug}/docex.db`` that gives every slug a physical name of its own.
 
-    The slug must stand in it exactly once (DocEX writes it ``{tenant_id}``): so two slugs never give one name, unless they differ only in letter case,
+    The slug must stand in it exactly once (DocEX writes it ``{tenant_id}``): so two slugs never give one name, unless
+    they differ only in letter case,
     which the registry refuses.
     """
 
@@ -113,7 +127,9 @@ class NameTemplate:
         found = _PLACEHOLDER.findall(self.template)
         rest = _PLACEHOLDER.sub("", self.template)
         if found != [self.placeholder] or "{" in rest or "}" in rest:
-            raise NameRejected("template", self.template, f"it must hold {{{self.placeholder}}} exactly once and no other brace.")
+            raise NameRejected(
+                "template", self.template, f"it must hold {{{self.placeholder}}} exactly once and no other brace."
+            )
 
     def fill(self, slug: Slug) -> str:
         """The template with the slug in its place, not yet checked as a schema or a path."""
@@ -124,5 +140,8 @@ class NameTemplate:
         return SchemaName(self.fill(slug))
 
     def path(self, slug: Slug) -> RelativePath:
-        """The slug's file, relative to the storage root. :raises NameRejected: it would leave the root or be too long."""
+        """The slug's file, relative to the storage root.
+
+        :raises NameRejected: it would leave the root or be too long.
+        """
         return RelativePath(self.fill(slug))

@@ -1,0 +1,432 @@
+"""One tenant made, finished, changed, activated or cleaned up, every step in the journal.
+
+The record is written and committed before anything else; everything after it is kept or lost as one. A process killed
+anywhere leaves either nothing or an
+active tenant, and a record that ``migrate`` finishes. Whoever opens an operation takes the tenant over: a slower
+process finds its token replaced and changes
+nothing. Nothing here handles more than one tenant at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from tenantry.errors import (
+    NotReady,
+    StatusRefused,
+    StepFailed,
+    StoreExists,
+    StoreMissing,
+    TenancyError,
+    TenantBusy,
+    TenantExists,
+    TenantNotFailed,
+    TenantNotFound,
+)
+from tenantry.migrations import apply
+from tenantry.migrations.planner import Planner
+from tenantry.registry.journal import StepRecord
+from tenantry.registry.registry import Registry
+from tenantry.stores.base import Site, Store
+from tenantry.stores.faults import cause
+from tenantry.tenant import Tenant, TenantStatus
+
+logger = logging.getLogger(__name__)
+
+STEPS = ("reserve", "create", "migrate", "seed", "verify", "activate")
+ENSURE_PAUSE = 0.05  # seconds between two looks at a tenant that another process is making
+ENSURE_PATIENCE = 300.0  # seconds after which waiting for it is an error
+
+Observer = Callable[[str, str], None]  # called with the slug and the step that begins now
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """What a seed is given. It runs inside provisioning's transaction with the tenant's own rights, and again when
+    provisioning is resumed.
+    """
+
+    session: Session  # the tenant's; commit belongs to provisioning
+    tenant: Tenant
+    options: Mapping[str, Any]
+    receipts: dict[str, str] = field(
+        default_factory=dict, repr=False
+    )  # told to the caller once, never stored or logged
+
+
+Seed = Callable[[Seeding], None]
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What an operation made of a tenant."""
+
+    tenant: Tenant
+    steps: tuple[StepRecord, ...]
+    receipts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    before: str | None = None  # the revision it stood at
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A tenant made active, and the checks that were skipped for it."""
+
+    tenant: Tenant
+    skipped: tuple[str, ...]
+
+
+class _Clock:
+    """The steps of one operation as they happen."""
+
+    def __init__(self, slug: str, observers: Sequence[Observer]) -> None:
+        self.slug = slug
+        self.step = STEPS[0]
+        self.records: list[StepRecord] = []
+        self._observers = observers
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        self.step = step
+        for observe in self._observers:
+            observe(self.slug, step)
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException as error:
+            self.records.append(StepRecord(step, time.perf_counter() - start, "failed", cause(error)))
+            raise
+        self.records.append(StepRecord(step, time.perf_counter() - start))
+        logger.debug("step done", extra={"tenant": self.slug, "step": step, "seconds": self.records[-1].seconds})
+
+
+class Provisioner:
+    """The operations on one tenant, for one application. ``observers`` are told of every step before it begins."""
+
+    def __init__(
+        self, store: Store, registry: Registry, planner: Planner, readiness: Sequence[str], seeds: Sequence[Seed]
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.planner = planner
+        self.readiness = tuple(readiness)
+        self.seeds = tuple(seeds)
+        self.observers: list[Observer] = []
+
+    # -- making
+
+    def provision(
+        self,
+        slug: str,
+        *,
+        name: str | None = None,
+        admin_email: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Provisioned:
+        """Make a tenant, ready to use. A failure leaves its record ``failed`` and nothing else; what was there before
+        is untouched.
+
+        :raises TenantExists: the slug is taken. :raises TenantBusy: another process is making it now.
+        :raises StoreExists: its schema or file is there already. :raises MigrationFailed, StepFailed, NotReady: a step
+        failed.
+        """
+        parsed = self.store.parse(slug)
+        location = self.store.locate(parsed)
+        clock = _Clock(parsed.value, self.observers)
+        with self.store.lock(parsed.value, wait=False):
+            with clock("reserve"):
+                held = self.registry.find(parsed.value)
+                if held is not None:
+                    raise self._taken(held)
+                if self.store.exists(location):
+                    raise StoreExists(self.store.kind, location)
+                reservation = self.registry.reserve(
+                    parsed,
+                    name=name or parsed.value,
+                    location=location,
+                    role=self.store.role_for(parsed),
+                    admin_email=admin_email,
+                    attributes=attributes,
+                    options=options,
+                )
+            return self._build(reservation.tenant, reservation.operation_uid, dict(options or {}), clock)
+
+    def _taken(self, held: Tenant) -> TenancyError:
+        """Tell a tenant that is being made now from one whose making was interrupted."""
+        if held.status is TenantStatus.PROVISIONING:
+            with suppress(TenantNotFound), self.store.control_engine().begin() as connection:
+                try:
+                    self.registry.lock_row(held, wait=False, connection=connection)
+                except TenantBusy as error:
+                    return error
+        return TenantExists(held.slug, held.slug, held.status.value)
+
+    def ensure(self, slug: str, **details: Any) -> Tenant:
+        """The active tenant of this slug, made if no one has yet; waits for a process that is making it.
+
+        :raises TenantNotActive: see ``require_active``. :raises the errors of :meth:`provision`.
+        """
+        parsed = self.store.parse(slug)
+        deadline = time.monotonic() + ENSURE_PATIENCE
+        while True:
+            held = self.registry.find(parsed.value)
+            if held is not None and held.status is not TenantStatus.PROVISIONING:
+                return held
+            try:
+                if held is None:
+                    return self.provision(slug, **details).tenant
+                return self._finish_if_abandoned(held)
+            except (TenantBusy, TenantExists) as error:
+                other_case = isinstance(error, TenantExists) and error.args[1] != parsed.value
+                if other_case or time.monotonic() > deadline:
+                    raise
+                time.sleep(ENSURE_PAUSE)
+
+    def _finish_if_abandoned(self, held: Tenant) -> Tenant:
+        """Take over a provisioning that no process works on any more. A young record may only be between its two
+        transactions.
+        """
+        taken = self._taken(held)
+        if isinstance(taken, TenantBusy):
+            raise taken
+        time.sleep(ENSURE_PAUSE)
+        now = self.registry.find(held.slug)
+        if now is None or now.status is not TenantStatus.PROVISIONING or now.updated_at != held.updated_at:
+            raise TenantBusy(held.slug)
+        return self.migrate(held.slug).tenant
+
+    def _build(self, tenant: Tenant, operation: str, options: Mapping[str, Any], clock: _Clock) -> Provisioned:
+        """Everything after the record, as one: the place, its tables, its seeds and the status ``active``."""
+        receipts: dict[str, str] = {}
+        activated: list[Tenant] = []
+        with self._outcome(tenant, operation, clock, "tenant.provision"), self.store.construct(tenant) as site:
+            if site.joint is not None:
+                self.registry.lock_row(tenant, operation, connection=site.joint)
+            with clock("create"):
+                site.create()
+            with clock("migrate"):
+                revision = apply.build(site, self.planner, self.store.describe(tenant.location))
+            self._complete(site, tenant, operation, revision, options, receipts, clock, activated)
+        return Provisioned(activated[0], tuple(clock.records), receipts)
+
+    def _complete(
+        self,
+        site: Site,
+        tenant: Tenant,
+        operation: str,
+        revision: str | None,
+        options: Mapping[str, Any],
+        receipts: dict[str, str],
+        clock: _Clock,
+        activated: list[Tenant],
+    ) -> None:
+        """Seed, verify and activate a tenant whose tables stand."""
+        with clock("seed"):
+            self._seed(site, tenant, options, receipts)
+        with clock("verify"):
+            self._verify(site, tenant)
+        with clock("activate"):
+            site.record(
+                lambda connection: activated.append(
+                    self.registry.activate(
+                        tenant, operation, revision=revision, steps=clock.records, connection=connection
+                    )
+                )
+            )
+
+    def _seed(self, site: Site, tenant: Tenant, options: Mapping[str, Any], receipts: dict[str, str]) -> None:
+        for seed in self.seeds:
+            with site.as_tenant(), Session(site.connection, join_transaction_mode="create_savepoint") as session:
+                try:
+                    seed(Seeding(session, tenant, options, receipts))
+                    session.commit()
+                except TenancyError:
+                    raise
+                except Exception as error:  # a seed is the application's code and may raise anything
+                    name = getattr(seed, "__name__", repr(seed))
+                    raise StepFailed(
+                        tenant.slug, "seed", f"{name} raised {type(error).__name__}: {cause(error).rstrip('.')}."
+                    ) from error
+
+    def _verify(self, site: Site, tenant: Tenant) -> None:
+        for table in self.readiness:
+            if not site.has_table(table):
+                raise NotReady(tenant.slug, self.store.describe(tenant.location), table)
+
+    @contextmanager
+    def _outcome(self, tenant: Tenant, operation: str, clock: _Clock, action: str) -> Iterator[None]:
+        """Write the failure of an operation on the tenant's record; the error goes on."""
+        try:
+            yield
+        except TenantBusy:
+            raise  # another process took the tenant over; its record is no longer ours to write
+        except BaseException as error:
+            text = str(error) if isinstance(error, TenancyError) else cause(error)
+            logger.warning("operation failed", extra={"tenant": tenant.slug, "step": clock.step, "action": action})
+            # When the database is gone the record cannot be written either; it stays as it was, and `migrate` resumes
+            # it.
+            with suppress(TenancyError):
+                self.registry.fail(
+                    tenant,
+                    operation,
+                    step=clock.step,
+                    error=text or type(error).__name__,
+                    steps=clock.records,
+                    action=action,
+                )
+            raise
+
+    # -- changing
+
+    def migrate(self, slug: str, target: str = "head") -> Provisioned:
+        """Bring a tenant to a revision; make its place if it is missing; finish a provisioning that failed or was
+        interrupted.
+
+        A tenant that is served stays in its status when this fails.
+
+        :raises TenantNotFound, StatusRefused, TenantBusy, MigrationFailed, UnknownRevision, NotReady, StepFailed: see
+        there.
+        """
+        tenant = self.registry.get(slug)
+        if tenant.status in (TenantStatus.ARCHIVED, TenantStatus.DELETING):
+            raise StatusRefused(slug, tenant.status.value, TenantStatus.ACTIVE.value)
+        goal = self.planner.migrations.resolve(target)
+        unfinished = tenant.status in (TenantStatus.PROVISIONING, TenantStatus.FAILED)
+        clock = _Clock(slug, self.observers)
+        if not self.store.exists(tenant.location):
+            if goal != self.planner.migrations.head():
+                raise StoreMissing(slug, self.store.kind, self.store.describe(tenant.location))
+            return self._make_again(tenant, clock)
+        status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
+        options = self.registry.options(tenant) if unfinished else {}
+        with self.store.lock(slug, wait=False):
+            operation = self.registry.open_operation(tenant, "migrate", status=status, wait=False, options=options)
+            receipts: dict[str, str] = {}
+            activated: list[Tenant] = []
+            with self._outcome(tenant, operation, clock, "tenant.migrate"):
+                with clock("migrate"):
+                    before = self._bring(tenant, operation, goal)
+                with self.store.change(tenant) as site:
+                    if site.joint is not None:
+                        self.registry.lock_row(tenant, operation, connection=site.joint)
+                    with clock("create"):
+                        if site.create():
+                            site.protect(self.planner.migrations.version_table)
+                    if unfinished:
+                        self._complete(site, tenant, operation, goal, options, receipts, clock, activated)
+                    else:
+                        with clock("verify"):
+                            self._verify(site, tenant)
+                        site.record(lambda connection: self._finish(tenant, operation, clock, connection))
+        return Provisioned(self.registry.get(slug), tuple(clock.records), receipts, before)
+
+    def _make_again(self, tenant: Tenant, clock: _Clock) -> Provisioned:
+        """Make the place of a registered tenant that has none: it was never made, or it was lost."""
+        options = self.registry.options(tenant)
+        with self.store.lock(tenant.slug, wait=False):
+            status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
+            operation = self.registry.open_operation(tenant, "migrate", status=status, wait=False, options=options)
+            return self._build(tenant, operation, options, clock)
+
+    def downgrade(self, slug: str, target: str) -> Tenant:
+        """Take a tenant back to a revision (``base``: nothing but the empty place).
+
+        :raises the errors of :meth:`migrate`.
+        """
+        tenant = self.registry.get(slug)
+        goal = self.planner.migrations.resolve(target)
+        clock = _Clock(slug, self.observers)
+        with self.store.lock(slug, wait=False):
+            operation = self.registry.open_operation(tenant, "downgrade", wait=False)
+            with self._outcome(tenant, operation, clock, "tenant.downgrade"):
+                with clock("migrate"):
+                    self._bring(tenant, operation, goal)
+                self._finish(tenant, operation, clock, None, action="tenant.downgrade")
+        return self.registry.get(slug)
+
+    def _bring(self, tenant: Tenant, operation: str, goal: str | None) -> str | None:
+        def claim(connection: sa.Connection | None) -> None:
+            if connection is not None:
+                self.registry.lock_row(tenant, operation, connection=connection)
+
+        def ledger(connection: sa.Connection, revision: str | None) -> None:
+            self.registry.set_revision(tenant.slug, revision, connection=connection)
+
+        before, _ = apply.bring(self.store, self.planner, tenant, goal, claim=claim, ledger=ledger)
+        return before
+
+    def _finish(
+        self,
+        tenant: Tenant,
+        operation: str,
+        clock: _Clock,
+        connection: sa.Connection | None,
+        *,
+        action: str = "tenant.migrate",
+    ) -> None:
+        self.registry.finish(tenant, operation, steps=clock.records, action=action, connection=connection)
+
+    def activate(self, slug: str, *, force: bool = False) -> Activation:
+        """Make a tenant active after its readiness checks; ``force`` skips them and says which.
+
+        :raises StoreMissing, NotReady: a check failed; the status stays. :raises StatusRefused: an archived tenant is
+        not made active.
+        """
+        tenant = self.registry.get(slug)
+        skipped: tuple[str, ...] = ()
+        revision = tenant.revision
+        if force:
+            skipped = (
+                f"{self.store.kind} {tenant.location} exists",
+                *(f"table {tenant.location}.{table} exists" for table in self.readiness),
+            )
+        else:
+            with self.store.change(tenant) as site:
+                self._verify(site, tenant)
+                revision = apply.current(site.connection, self.planner.migrations, self.store.describe(tenant.location))
+        with self.store.lock(slug, wait=False):
+            status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
+            operation = self.registry.open_operation(tenant, "activate", status=status, wait=False)
+            active = self.registry.activate(
+                tenant,
+                operation,
+                revision=revision,
+                action="tenant.activate",
+                details={"force": force, "skipped": list(skipped)},
+            )
+        return Activation(active, skipped)
+
+    # -- removing
+
+    def cleanup(self, slug: str | None = None, *, drop: bool = True) -> list[Tenant]:
+        """Remove failed tenants, one or all, with what was made of them; ``drop=False`` keeps their schemas or files.
+        Others are never touched.
+
+        :raises TenantNotFailed: the one named is not failed. Its removal may be run again after a kill.
+        """
+        removable = (TenantStatus.FAILED, TenantStatus.DELETING)
+        if slug is not None:
+            tenant = self.registry.get(slug)
+            if tenant.status not in removable:
+                raise TenantNotFailed(slug, tenant.status.value)
+            found = [tenant]
+        else:
+            found = [tenant for status in removable for tenant in self.registry.list(status)]
+        for tenant in found:
+            with self.store.lock(tenant.slug, wait=False):
+                status = TenantStatus.DELETING if tenant.status is TenantStatus.FAILED else None
+                operation = self.registry.open_operation(
+                    tenant, "cleanup", status=status, wait=False, options={"drop": drop}
+                )
+                if drop:
+                    self.store.remove(tenant)
+                self.registry.delete(tenant, operation, action="tenant.cleanup", details={"drop": drop})
+        return found

@@ -1,0 +1,504 @@
+"""A schema and a role per tenant on PostgreSQL.
+
+One pool serves every tenant and the control plane. The role is the second wall: it may read and write its own tables
+and no other's; DDL belongs to the
+user of the connection URL, the owner. It guards against mistakes; SQL that says RESET ROLE is the application's to
+prevent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from tenantry.errors import (
+    DeclarationError,
+    NameRejected,
+    PermissionMissing,
+    StatementFailed,
+    StoreMissing,
+    StoreUnavailable,
+)
+from tenantry.names import MAX_IDENTIFIER, NameTemplate, SchemaName, Slug, SlugRule
+from tenantry.stores import routing
+from tenantry.stores.base import Site, Statement, Store
+from tenantry.stores.faults import faults
+from tenantry.tenant import Tenant
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+CONNECT_TIMEOUT = 10  # seconds until an unreachable server is an error
+SEPARATOR = "\n;\n"  # between the statements of a message; the new line ends a comment that a statement may end with
+DROP_BATCH = (
+    50  # tables per transaction; one DROP of many exhausts max_locks_per_transaction for every session of the server
+)
+# What a tenant's role may do with its own tables and sequences: use them, not change them.
+TENANT_RIGHTS = (
+    (sql.SQL("SELECT, INSERT, UPDATE, DELETE"), sql.SQL("TABLES")),
+    (sql.SQL("USAGE, SELECT, UPDATE"), sql.SQL("SEQUENCES")),
+)
+MAX_BOUND_ENGINES = 4096  # tenants whose bound engine is remembered; one is about 2 kB
+
+
+@dataclass(frozen=True)
+class Login:
+    """What the user of the connection URL is and may do, in this database."""
+
+    database: str
+    database_oid: int
+    user: str
+    superuser: bool
+    may_create_schemas: bool
+    may_create_roles: bool
+    version: int  # server_version_num, e.g. 150020
+
+
+class PostgresSchemas(Store):
+    """Tenants as schemas of one PostgreSQL database.
+
+    ``url``: of the owner, or a function that gives it at first use. ``name``: the schema of a slug. ``platform``: the
+    schema of the registry.
+    ``role_per_tenant``: without it the schemas are kept apart by the search_path alone, and the owner needs no
+    CREATEROLE. ``extensions``: the one schema
+    that tenants may see beside their own. ``prepare_threshold``: psycopg's; None behind a pooler that does not know
+    prepared statements.
+    """
+
+    kind = "schema"
+    dialect_name = "postgresql"
+
+    def __init__(
+        self,
+        url: str | URL | Callable[[], str | URL],
+        name: str | NameTemplate,
+        *,
+        platform: str = "platform",
+        role_per_tenant: bool | Callable[[], bool] = True,
+        extensions: str | None = None,
+        slugs: SlugRule | None = None,
+        pool_size: int = 5,
+        max_overflow: int = 10,
+        prepare_threshold: int | None = 5,
+    ) -> None:
+        super().__init__(name, slugs)
+        self._url = url
+        self._platform = platform
+        self._role_per_tenant = role_per_tenant
+        self._extensions = SchemaName(extensions) if extensions else None
+        self._pool = {"pool_size": pool_size, "max_overflow": max_overflow}
+        self._prepare_threshold = prepare_threshold
+        self._guard = threading.RLock()
+        self._engine: sa.Engine | None = None
+        self._async_engine: AsyncEngine | None = None
+        self._login: Login | None = None
+        self._bound: OrderedDict[tuple[str, bool], tuple[str | None, Any]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<PostgresSchemas {self.template.template!r}>"
+
+    # -- names
+
+    def locate(self, slug: Slug) -> str:
+        schema = self.template.schema(slug)
+        if schema.value.lower() == self._platform.lower():
+            raise NameRejected(self.kind, schema.value, "it is the platform's own schema; choose another slug.")
+        return schema.value
+
+    def role_for(self, slug: Slug) -> str | None:
+        """The role is named for the schema and the database's oid: roles belong to the whole server, and two databases
+        may hold the same slug.
+        """
+        per_tenant = self._role_per_tenant() if callable(self._role_per_tenant) else self._role_per_tenant
+        if not per_tenant:
+            return None
+        schema, suffix = self.locate(slug), f"@{self.login().database_oid}"
+        if len((schema + suffix).encode()) > MAX_IDENTIFIER:
+            digest = hashlib.blake2s(schema.encode(), digest_size=6).hexdigest()
+            kept = schema.encode()[: MAX_IDENTIFIER - len(suffix) - len(digest) - 1].decode(errors="ignore")
+            schema = f"{kept}~{digest}"
+        return schema + suffix
+
+    def describe(self, location: str = "") -> str:
+        if location:
+            return location
+        url = self.url()
+        return f"PostgreSQL database {url.database!r} on {url.query.get('host') or url.host or 'localhost'}"
+
+    @property
+    def control_schema(self) -> str | None:
+        return self._platform
+
+    def url(self) -> URL:
+        """The owner's URL with its driver. :raises DeclarationError: it is not a PostgreSQL URL."""
+        given = self._url() if callable(self._url) else self._url
+        try:
+            url = make_url(given)
+        except ArgumentError as error:
+            raise DeclarationError(
+                "the database URL", "expected postgresql://user:password@host:port/database."
+            ) from error
+        if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+            raise DeclarationError(
+                url.render_as_string(hide_password=True), "expected postgresql://user:password@host:port/database."
+            )
+        return url.set(drivername="postgresql+psycopg")
+
+    def login(self) -> Login:
+        """What the owner is and may do; asked once, and again while something is missing."""
+        known = self._login
+        if known is not None and known.may_create_schemas and known.may_create_roles:
+            return known
+        query = sa.text(
+            "SELECT d.datname, d.oid::bigint, r.rolname, r.rolsuper, has_database_privilege(d.oid, 'CREATE'),"
+            " r.rolsuper OR r.rolcreaterole, current_setting('server_version_num')::int"
+            " FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()"
+        )
+        with faults(self.describe()), self.control_engine().connect() as connection:
+            self._login = Login(*connection.execute(query).one())
+        return self._login
+
+    def may_create_roles(self) -> bool:
+        """Whether the owner can make a role per tenant."""
+        return self.login().may_create_roles
+
+    # -- connections
+
+    def control_engine(self) -> sa.Engine:
+        if self._engine is None:
+            with self._guard:
+                if self._engine is None:
+                    engine = sa.create_engine(self.url(), connect_args=self._connect_args(), **self._pool)
+
+                    @sa.event.listens_for(engine, "do_connect")
+                    def connect(dialect: Any, record: Any, arguments: Any, keywords: Any) -> routing.RoutedConnection:
+                        return routing.RoutedConnection.connect(*arguments, **keywords)
+
+                    routing.install(engine)
+                    self._engine = engine
+        return self._engine
+
+    def _connect_args(self) -> dict[str, Any]:
+        return {"prepare_threshold": self._prepare_threshold, "connect_timeout": CONNECT_TIMEOUT}
+
+    def _options(self, tenant: Tenant) -> dict[str, Any]:
+        return {
+            routing.ROUTE: routing.route(SchemaName(tenant.location), tenant.role, self._extensions),
+            routing.TAG: tenant.slug,
+        }
+
+    def engine(self, tenant: Tenant, *, write: bool = False) -> sa.Engine:
+        bound: sa.Engine = self._remembered(
+            tenant, False, lambda: self.control_engine().execution_options(**self._options(tenant))
+        )
+        return bound
+
+    async def async_engine(self, tenant: Tenant, *, write: bool = False) -> AsyncEngine:
+        bound: AsyncEngine = self._remembered(
+            tenant, True, lambda: self._async().execution_options(**self._options(tenant))
+        )
+        return bound
+
+    def _remembered(self, tenant: Tenant, asynchronous: bool, make: Callable[[], Any]) -> Any:
+        key = (tenant.location, asynchronous)
+        with self._guard:
+            role, bound = self._bound.get(key, (None, None))
+            if bound is None or role != tenant.role:
+                bound = make()
+                self._bound[key] = (tenant.role, bound)
+                if len(self._bound) > MAX_BOUND_ENGINES:
+                    self._bound.popitem(last=False)
+            else:
+                self._bound.move_to_end(key)
+        return bound
+
+    def _async(self) -> AsyncEngine:
+        if self._async_engine is None:
+            from sqlalchemy.ext.asyncio import create_async_engine
+
+            connect_args = {**self._connect_args(), "async_creator_fn": routing.AsyncRoutedConnection.connect}
+            engine = create_async_engine(self.url(), connect_args=connect_args, **self._pool)
+            routing.install(engine.sync_engine)
+            self._async_engine = engine
+        return self._async_engine
+
+    def close(self) -> None:
+        with self._guard:
+            engine, self._engine, self._login = self._engine, None, None
+            self._bound.clear()
+        if engine is not None:
+            engine.dispose()
+
+    async def aclose(self) -> None:
+        with self._guard:
+            engine, self._async_engine = self._async_engine, None
+            self._bound.clear()
+        if engine is not None:
+            await engine.dispose()
+
+    # -- places
+
+    @contextmanager
+    def control(self) -> Iterator[sa.Connection]:
+        platform = sql.Identifier(self._platform)
+        with faults(self.describe()), self.control_engine().connect() as connection, connection.begin():
+            # CREATE SCHEMA IF NOT EXISTS fails when two sessions run it at once: both see no schema, one insert loses.
+            connection.execute(
+                sa.text("SELECT pg_advisory_xact_lock(hashtext('tenantry'), hashtext(:platform))"),
+                {"platform": self._platform},
+            )
+            missing = connection.execute(
+                sa.text("SELECT to_regnamespace(:platform) IS NULL"), {"platform": quoted(self._platform)}
+            ).scalar_one()
+            if missing:
+                self._require(schemas=True, roles=False)
+                execute(connection, sql.SQL("CREATE SCHEMA {}").format(platform))
+            execute(connection, sql.SQL("SET LOCAL search_path TO {}").format(platform))
+            yield connection
+
+    @contextmanager
+    def lock(self, slug: str, *, wait: bool) -> Iterator[None]:
+        """Nothing to do: the registry's row is locked in the transaction that makes the change (see
+        ``Registry.lock_row``).
+        """
+        yield
+
+    def exists(self, location: str) -> bool:
+        with faults(self.describe()), self.control_engine().connect() as connection:
+            return has_schema(connection, location)
+
+    @contextmanager
+    def construct(self, tenant: Tenant) -> Iterator[Site]:
+        with faults(self.describe()), self.control_engine().connect() as connection, connection.begin():
+            yield SchemaSite(self, tenant, connection)
+
+    @contextmanager
+    def change(self, tenant: Tenant) -> Iterator[Site]:
+        owner = {
+            routing.ROUTE: routing.route(SchemaName(tenant.location), None, self._extensions),
+            routing.TAG: tenant.slug,
+        }
+        with (
+            faults(self.describe()),
+            self.control_engine().execution_options(**owner).connect() as connection,
+            connection.begin(),
+        ):
+            if not has_schema(connection, tenant.location):
+                raise StoreMissing(tenant.slug, self.kind, tenant.location)
+            yield SchemaSite(self, tenant, connection)
+
+    def remove(self, tenant: Tenant) -> None:
+        schema = SchemaName(tenant.location)
+        tables = sa.text(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+            " ORDER BY c.relname LIMIT :batch"
+        )
+        with faults(self.describe()), self.control_engine().connect() as connection:
+            while True:
+                with connection.begin():
+                    batch = connection.execute(tables, {"schema": schema.value, "batch": DROP_BATCH}).scalars().all()
+                    if len(batch) < DROP_BATCH:
+                        execute(
+                            connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema.value))
+                        )
+                        if tenant.role is not None:
+                            execute(connection, sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(tenant.role)))
+                        break
+                    names = sql.SQL(", ").join(sql.Identifier(schema.value, table) for table in batch)
+                    execute(connection, sql.SQL("DROP TABLE {} CASCADE").format(names))
+        with self._guard:
+            self._bound.pop((tenant.location, False), None)
+            self._bound.pop((tenant.location, True), None)
+
+    @contextmanager
+    def online(self, tenant: Tenant) -> Iterator[sa.Connection]:
+        path = routing.route(SchemaName(tenant.location), None, self._extensions).replace(b"; SET LOCAL", b"SET", 1)
+        engine = sa.create_engine(self.url(), poolclass=sa.NullPool, connect_args=self._connect_args())
+
+        @sa.event.listens_for(engine, "connect")
+        def enter(driver: psycopg.Connection[Any], record: Any) -> None:
+            driver.autocommit = True
+            driver.execute(path)
+            driver.autocommit = False
+
+        with faults(self.describe()), engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def scratch(self) -> Iterator[sa.Connection]:
+        self._require(schemas=True, roles=False)
+        # A name no revision can guess: a statement that holds it was made from the scratch place and cannot be sent to
+        # another.
+        schema = SchemaName(f"tenantry_scratch_{secrets.token_hex(8)}")
+        route = {routing.ROUTE: routing.route(schema, None, self._extensions)}
+        with faults(self.describe()), self.control_engine().execution_options(**route).connect() as connection:
+            transaction = connection.begin()
+            try:
+                execute(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema.value)))
+                yield connection
+            finally:
+                transaction.rollback()
+
+    def send(self, connection: sa.Connection, statements: Sequence[Statement], location: str) -> None:
+        if not statements:
+            return
+        texts = [text for text, _ in statements]
+        message = SEPARATOR.join(texts)
+        driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        try:
+            with driver.cursor() as cursor:
+                cursor.execute(message.encode(), prepare=False)  # several commands cannot be one prepared statement
+        except psycopg.Error as error:
+            if driver.closed:
+                raise StoreUnavailable(self.describe(), "the connection was lost.") from error
+            raise StatementFailed(location, failed_statement(texts, error), brief(error)) from error
+
+    def _require(self, *, schemas: bool, roles: bool) -> None:
+        login = self.login()
+        if schemas and not login.may_create_schemas:
+            grant = sql.SQL("GRANT CREATE ON DATABASE {} TO {};").format(
+                sql.Identifier(login.database), sql.Identifier(login.user)
+            )
+            raise PermissionMissing(
+                f"create a schema in database {login.database!r} as {login.user!r}", grant.as_string(None)
+            )
+        if roles and not login.may_create_roles:
+            grant = sql.SQL("ALTER ROLE {} CREATEROLE;").format(sql.Identifier(login.user))
+            raise PermissionMissing(
+                f"create a role as {login.user!r}", f"{grant.as_string(None)} Or declare role_per_tenant=False."
+            )
+
+
+class SchemaSite(Site):
+    """One tenant's schema inside the owner's transaction, which also holds the registry's rows."""
+
+    def __init__(self, store: PostgresSchemas, tenant: Tenant, connection: sa.Connection) -> None:
+        self.joint = connection
+        self._connection = connection
+        self._store = store
+        self._tenant = tenant
+        self._schema = SchemaName(tenant.location)
+
+    @property
+    def connection(self) -> sa.Connection:
+        return self._connection
+
+    def create(self) -> bool:
+        schema, role = sql.Identifier(self._schema.value), self._tenant.role
+        store = self._store
+        store._require(schemas=True, roles=role is not None)
+        there = self._connection.execute(
+            sa.text("SELECT to_regnamespace(:schema) IS NOT NULL, EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"),
+            {"schema": quoted(self._schema.value), "role": role},
+        ).one()
+        if there[0] and (there[1] or role is None):
+            return False
+        parts: list[sql.Composable] = []
+        if not there[0]:
+            parts.append(sql.SQL("CREATE SCHEMA {}").format(schema))
+        if role is not None:
+            tenant, login = sql.Identifier(role), store.login()
+            if not there[1]:
+                parts.append(sql.SQL("CREATE ROLE {} NOLOGIN").format(tenant))
+            if not login.superuser:
+                # Since 16 CREATEROLE brings the right to grant the role, but not the right to take it.
+                options = sql.SQL(" WITH INHERIT FALSE, SET TRUE") if login.version >= 160000 else sql.SQL("")
+                parts.append(sql.SQL("GRANT {} TO CURRENT_USER").format(tenant) + options)
+            parts.append(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, tenant))
+            grant = sql.SQL("GRANT {} ON {} TO {}")
+            for rights, kind in TENANT_RIGHTS:
+                if there[0]:
+                    everything = sql.SQL("ALL {} IN SCHEMA {}").format(kind, schema)
+                    parts.append(grant.format(rights, everything, tenant))
+                # So every table that a later revision makes, by this engine or by plain Alembic, is the tenant's to use
+                # at once.
+                default = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {} ").format(schema)
+                parts.append(default + grant.format(rights, kind, tenant))
+        path = [self._schema] + ([store._extensions] if store._extensions else [])
+        parts.append(
+            sql.SQL("SET LOCAL search_path TO {}").format(
+                sql.SQL(", ").join(sql.Identifier(name.value) for name in path)
+            )
+        )
+        execute(self._connection, sql.SQL("; ").join(parts))
+        return True
+
+    def lay(self, digest: str, statements: Sequence[Statement]) -> None:
+        self.send(statements)
+
+    def send(self, statements: Sequence[Statement]) -> None:
+        self._store.send(self._connection, statements, self._store.describe(self._tenant.location))
+
+    def has_table(self, name: str) -> bool:
+        table = sql.Identifier(self._schema.value, name).as_string(None)
+        return (
+            self._connection.execute(sa.text("SELECT to_regclass(:table) IS NOT NULL"), {"table": table}).scalar_one()
+            is True
+        )
+
+    def protect(self, table: str) -> None:
+        if self._tenant.role is not None:
+            revoke = sql.SQL("REVOKE INSERT, UPDATE, DELETE ON {} FROM {}")
+            execute(
+                self._connection,
+                revoke.format(sql.Identifier(self._schema.value, table), sql.Identifier(self._tenant.role)),
+            )
+
+    @contextmanager
+    def as_tenant(self) -> Iterator[None]:
+        if self._tenant.role is None:
+            yield
+            return
+        execute(self._connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(self._tenant.role)))
+        yield  # after an exception the transaction is lost, and the role with it
+        execute(self._connection, sql.SQL("SET LOCAL ROLE NONE"))
+
+    def record(self, write: Callable[[sa.Connection], None]) -> None:
+        write(self._connection)
+
+
+def execute(connection: sa.Connection, statement: sql.Composable) -> None:
+    """Run owner's SQL that was put together by psycopg's quoting, as one message."""
+    connection.exec_driver_sql(statement.as_string(None), execution_options={"no_parameters": True})
+
+
+def quoted(name: str) -> str:
+    """The name as a quoted identifier, for functions that parse one from text."""
+    return sql.Identifier(name).as_string(None)
+
+
+def has_schema(connection: sa.Connection, name: str) -> bool:
+    """Whether a schema is there, by exact name."""
+    return (
+        connection.execute(sa.text("SELECT to_regnamespace(:name) IS NOT NULL"), {"name": quoted(name)}).scalar_one()
+        is True
+    )
+
+
+def failed_statement(texts: Sequence[str], error: psycopg.Error) -> int:
+    """The index of the statement of a message that the error points into; the last one where it points nowhere."""
+    position = int(error.diag.statement_position or 0)
+    end = 0
+    for index, text in enumerate(texts):
+        end += len(text) + len(SEPARATOR)
+        if 0 < position <= end:
+            return index
+    return len(texts) - 1
+
+
+def brief(error: psycopg.Error) -> str:
+    """The server's own sentence, without the text of the statement, in which data may stand."""
+    return f"{error.diag.message_primary or str(error).splitlines()[0]} (SQLSTATE {error.sqlstate})."

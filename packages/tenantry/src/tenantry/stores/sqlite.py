@@ -1,0 +1,508 @@
+"""A file per tenant on SQLite.
+
+A new file is made under a temporary name, synced, and moved into place by one rename, so a file at a tenant's path is
+always whole. An LRU of open files
+stands in for a pool. Nothing here opens a file that it was not asked to make: a missing one is an error, never an empty
+database.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import filelock
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from tenantry.errors import StatementFailed, StoreError, StoreMissing, TenantBusy
+from tenantry.names import NameTemplate, RelativePath, Slug, SlugRule
+from tenantry.stores.base import Site, Statement, Store
+from tenantry.stores.faults import faults
+from tenantry.tenant import Tenant
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+BUSY_TIMEOUT = 30  # seconds a statement waits for another process's write
+MAX_OPEN_FILES = 64  # tenants whose file is kept open between sessions
+CONTROL_FILE = "registry.db"
+OWN_DIRECTORY = ".tenantry"  # below the root: locks and templates
+
+
+@dataclass
+class OpenFile:
+    """One open file and the inode it was opened at: a file put in its place later must be opened anew."""
+
+    inode: int
+    engine: sa.Engine
+
+
+@dataclass
+class AsyncOpenFile:
+    """The same for asyncio."""
+
+    inode: int
+    engine: AsyncEngine
+
+
+class SqliteFiles(Store):
+    """Tenants as SQLite files below one root directory.
+
+    ``root``: the directory, or a function that gives it at first use. ``name``: the path of a slug below it, such as
+    ``tenant_{slug}/docex.db``.
+    The registry is ``registry.db`` at the root.
+    """
+
+    kind = "file"
+    dialect_name = "sqlite"
+
+    def __init__(
+        self,
+        root: str | Path | Callable[[], str | Path],
+        name: str | NameTemplate,
+        *,
+        slugs: SlugRule | None = None,
+        max_open_files: int = MAX_OPEN_FILES,
+    ) -> None:
+        super().__init__(name, slugs)
+        self._root = root
+        self._max_open_files = max_open_files
+        self._guard = threading.RLock()
+        self._open: OrderedDict[tuple[str, bool], OpenFile] = OrderedDict()
+        self._async_open: OrderedDict[tuple[str, bool], AsyncOpenFile] = OrderedDict()
+        self._control: sa.Engine | None = None
+
+    def __repr__(self) -> str:
+        return f"<SqliteFiles {self.template.template!r}>"
+
+    # -- names
+
+    @property
+    def root(self) -> Path:
+        """The storage root, absolute."""
+        given = self._root() if callable(self._root) else self._root
+        return Path(os.path.abspath(given))
+
+    def locate(self, slug: Slug) -> str:
+        return self.template.path(slug).value
+
+    def role_for(self, slug: Slug) -> str | None:
+        return None
+
+    def path(self, location: str) -> Path:
+        """The file of a location. :raises StoreError: a symbolic link on the way leads out of the root."""
+        root = self.root
+        path = root / RelativePath(location).value
+        if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
+            raise StoreError(path, "a symbolic link leads out of the storage root; nothing was opened.")
+        return path
+
+    def describe(self, location: str = "") -> str:
+        return str(self.root / location) if location else str(self.root)
+
+    @property
+    def control_schema(self) -> str | None:
+        return None
+
+    # -- connections
+
+    def control_engine(self) -> sa.Engine:
+        with self._guard:
+            if self._control is None:
+                self._control = engine_for(self.root / CONTROL_FILE, begin="BEGIN", foreign_keys=True)
+            return self._control
+
+    def engine(self, tenant: Tenant, *, write: bool = False) -> sa.Engine:
+        path, inode = self._present(tenant)
+        key = (tenant.location, write)
+        with self._guard:
+            held = self._open.get(key)
+            if held is None or held.inode != inode:
+                if held is not None:
+                    held.engine.dispose()
+                held = OpenFile(inode, engine_for(path, begin=begin(write), foreign_keys=True, confined=True))
+                self._open[key] = held
+                self._shed()
+            self._open.move_to_end(key)
+            return held.engine
+
+    def _shed(self) -> None:
+        """Close the files least lately used, passing over those that a session holds now."""
+        for key in list(self._open):
+            if len(self._open) <= self._max_open_files:
+                return
+            pool = self._open[key].engine.pool
+            if isinstance(pool, sa.QueuePool) and pool.checkedout() == 0 and key != next(reversed(self._open)):
+                self._open.pop(key).engine.dispose()
+
+    async def async_engine(self, tenant: Tenant, *, write: bool = False) -> AsyncEngine:
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        path, inode = self._present(tenant)
+        key = (tenant.location, write)
+        stale: list[AsyncEngine] = []
+        with self._guard:
+            held = self._async_open.get(key)
+            if held is None or held.inode != inode:
+                if held is not None:
+                    stale.append(held.engine)
+                engine = create_async_engine(file_url(path, "sqlite+aiosqlite"), **POOL)
+                prepare(engine.sync_engine, begin=begin(write), foreign_keys=True, confined=True)
+                held = self._async_open[key] = AsyncOpenFile(inode, engine)
+            self._async_open.move_to_end(key)
+            for other in list(self._async_open)[:-1]:
+                if len(self._async_open) <= self._max_open_files:
+                    break
+                pool = self._async_open[other].engine.pool
+                if isinstance(pool, sa.AsyncAdaptedQueuePool) and pool.checkedout() == 0:
+                    stale.append(self._async_open.pop(other).engine)
+        for engine in stale:
+            await engine.dispose()
+        return held.engine
+
+    def _present(self, tenant: Tenant) -> tuple[Path, int]:
+        path = self.path(tenant.location)
+        try:
+            return path, path.stat().st_ino
+        except FileNotFoundError as error:
+            raise StoreMissing(tenant.slug, self.kind, path) from error
+        except OSError as error:
+            raise StoreError(path, f"{error.strerror}.") from error
+
+    def close(self) -> None:
+        with self._guard:
+            engines = [held.engine for held in self._open.values()]
+            self._open.clear()
+            if self._control is not None:
+                engines.append(self._control)
+                self._control = None
+        for engine in engines:
+            engine.dispose()
+
+    async def aclose(self) -> None:
+        with self._guard:
+            engines = [held.engine for held in self._async_open.values()]
+            self._async_open.clear()
+        for engine in engines:
+            await engine.dispose()
+
+    # -- places
+
+    @contextmanager
+    def control(self) -> Iterator[sa.Connection]:
+        root = self.root
+        with faults(str(root)):
+            (root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
+            with self._held("registry", wait=True):
+                path = root / CONTROL_FILE
+                if not path.exists():
+                    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+                engine = engine_for(path, begin="BEGIN IMMEDIATE", foreign_keys=False)
+                try:
+                    with engine.begin() as connection:
+                        yield connection
+                finally:
+                    engine.dispose()
+
+    @contextmanager
+    def lock(self, slug: str, *, wait: bool) -> Iterator[None]:
+        with faults(str(self.root)):
+            (self.root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
+        try:
+            with self._held(f"tenant-{slug.lower()}", wait=wait):
+                yield
+        except filelock.Timeout as error:
+            raise TenantBusy(slug) from error
+
+    def _held(self, name: str, *, wait: bool) -> AbstractContextManager[Any]:
+        return filelock.FileLock(self.root / OWN_DIRECTORY / f"{name}.lock").acquire(timeout=-1 if wait else 0)
+
+    def exists(self, location: str) -> bool:
+        return self.path(location).is_file()
+
+    @contextmanager
+    def construct(self, tenant: Tenant) -> Iterator[Site]:
+        path = self.path(tenant.location)
+        with faults(str(path)):
+            made = make_directories(path.parent)
+            self._sweep(path)
+            site = FileSite(self, path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp", new=True)
+            try:
+                yield site
+                site.finish()
+                sync(site.file)
+                for suffix in ("-wal", "-shm"):  # SQLite may replay a left-over -wal into the next file of this name
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                os.rename(site.file, path)
+                sync(path.parent)
+            except BaseException:
+                site.abandon()
+                for suffix in ("", "-wal", "-shm", "-journal"):
+                    site.file.with_name(site.file.name + suffix).unlink(missing_ok=True)
+                for directory in made:
+                    with suppress(OSError):
+                        directory.rmdir()
+                raise
+            self._write_records(site)
+
+    @contextmanager
+    def change(self, tenant: Tenant) -> Iterator[Site]:
+        path, _ = self._present(tenant)
+        with faults(str(path)):
+            site = FileSite(self, path, new=False)
+            try:
+                yield site
+                site.finish()
+            except BaseException:
+                site.abandon()
+                raise
+            self._write_records(site)
+
+    def _write_records(self, site: FileSite) -> None:
+        if site.records:
+            with self.control_engine().begin() as control:
+                for write in site.records:
+                    write(control)
+
+    def _sweep(self, path: Path) -> None:
+        """Remove what killed provisionings of this tenant left; the caller holds its lock."""
+        for left in path.parent.glob(f".{path.name}.*.tmp*"):
+            left.unlink(missing_ok=True)
+
+    def remove(self, tenant: Tenant) -> None:
+        path = self.path(tenant.location)
+        with self._guard:
+            for key in [key for key in self._open if key[0] == tenant.location]:
+                self._open.pop(key).engine.dispose()
+        with faults(str(path)):
+            # The database goes first: a -wal without its database is harmless, a database without its -wal has lost
+            # commits.
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            if path.parent.is_dir():
+                self._sweep(path)
+                root = self.root
+                for directory in path.parents:
+                    if directory == root:
+                        break
+                    try:
+                        directory.rmdir()
+                    except OSError:  # it holds other files, which are not the engine's to remove
+                        break
+
+    @contextmanager
+    def online(self, tenant: Tenant) -> Iterator[sa.Connection]:
+        path, _ = self._present(tenant)
+        engine = engine_for(path, begin="BEGIN IMMEDIATE", foreign_keys=False)
+        try:
+            with faults(str(path)), engine.connect() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def scratch(self) -> Iterator[sa.Connection]:
+        # Without the statement cache, so that SQLite's authorizer is asked about every statement anew.
+        engine = sa.create_engine("sqlite://", connect_args={"cached_statements": 0})
+        prepare(engine, begin="BEGIN", foreign_keys=False)
+        try:
+            with engine.connect() as connection:
+                transaction = connection.begin()
+                try:
+                    yield connection
+                finally:
+                    transaction.rollback()
+        finally:
+            engine.dispose()
+
+    def send(self, connection: sa.Connection, statements: Sequence[Statement], location: str) -> None:
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        for index, (text, parameters) in enumerate(statements):
+            try:
+                driver.execute(text, parameters)
+            except sqlite3.Error as error:
+                raise StatementFailed(location, index, f"{error}.") from error
+
+    def template_path(self, digest: str) -> Path:
+        """Where the ready-made file of a baseline is kept."""
+        return self.root / OWN_DIRECTORY / f"template-{digest}.db"
+
+
+class FileSite(Site):
+    """One tenant's file while it is built under a temporary name, or changed in place inside one transaction."""
+
+    def __init__(self, store: SqliteFiles, file: Path, *, new: bool) -> None:
+        self.file = file
+        self.records: list[Callable[[sa.Connection], None]] = []
+        self._store = store
+        self._new = new
+        self._sent = False
+        self._engine: sa.Engine | None = None
+        self._connection: sa.Connection | None = None
+
+    @property
+    def connection(self) -> sa.Connection:
+        if self._connection is None:
+            if self._new and not self.file.exists():
+                os.close(os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
+            # A new file is thrown away unless it is finished and synced, so it needs no journal of its own.
+            self._engine = engine_for(
+                self.file, begin="BEGIN IMMEDIATE", foreign_keys=False, journal="MEMORY" if self._new else "WAL"
+            )
+            self._connection = self._engine.connect()
+            self._connection.begin()
+        return self._connection
+
+    def create(self) -> bool:
+        """The file itself comes with its first statement or its template."""
+        return self._new
+
+    def lay(self, digest: str, statements: Sequence[Statement]) -> None:
+        template = self._store.template_path(digest)
+        if not template.exists():
+            self._make_template(template, statements)
+        shutil.copyfile(template, self.file)
+
+    def _make_template(self, template: Path, statements: Sequence[Statement]) -> None:
+        template.parent.mkdir(parents=True, exist_ok=True)
+        draft = FileSite(self._store, template.with_name(f"{template.name}.{secrets.token_hex(6)}.tmp"), new=True)
+        try:
+            draft.send(statements)
+            draft.finish()
+            sync(draft.file)
+            os.rename(draft.file, template)
+        except BaseException:
+            draft.abandon()
+            draft.file.unlink(missing_ok=True)
+            raise
+
+    def send(self, statements: Sequence[Statement]) -> None:
+        self._store.send(self.connection, statements, str(self.file))
+        self._sent = self._sent or bool(statements)
+
+    def has_table(self, name: str) -> bool:
+        query = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?"
+        found: int = self.connection.exec_driver_sql(query, (name,)).scalar_one()
+        return found == 1
+
+    def protect(self, table: str) -> None:
+        """Nothing to do: SQLite has no rights per table."""
+
+    @contextmanager
+    def as_tenant(self) -> Iterator[None]:
+        yield
+
+    def record(self, write: Callable[[sa.Connection], None]) -> None:
+        self.records.append(write)
+
+    def finish(self) -> None:
+        """Keep the change. :raises StoreError: rows point at rows that are not there."""
+        if self._connection is None:
+            return
+        if self._sent and not self._new:
+            # Foreign keys are off while tables are rebuilt: dropping the old table would delete every row that points
+            # at it.
+            broken = self._connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+            if broken is not None:
+                reason = f"rows of {broken[0]!r} would point at no row of {broken[2]!r}; the change was undone."
+                raise StoreError(self.file, reason)
+        self._connection.commit()
+        if self._new:
+            driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)
+            # Kept in the file, so that no session has to change it under others.
+            driver.execute("PRAGMA journal_mode = WAL")
+        self._close()
+
+    def abandon(self) -> None:
+        """Undo the change."""
+        if self._connection is not None:
+            self._connection.rollback()
+        self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._engine is not None:
+            self._engine.dispose()
+        self._connection = self._engine = None
+
+
+POOL: dict[str, Any] = {"pool_size": 2, "max_overflow": 20}
+
+
+def begin(write: bool) -> str:
+    """The BEGIN of a session: one that reads first and writes later fails when another wrote in between, unless it took
+    the lock at once.
+    """
+    return "BEGIN IMMEDIATE" if write else "BEGIN"
+
+
+def file_url(path: Path, driver: str = "sqlite") -> URL:
+    """A URL that opens an existing file and never makes one."""
+    query = {"mode": "rw", "uri": "true", "timeout": str(BUSY_TIMEOUT), "check_same_thread": "false"}
+    return URL.create(driver, database=f"file:{quote(str(path))}", query=query)
+
+
+def engine_for(
+    path: Path, *, begin: str, foreign_keys: bool, confined: bool = False, journal: str = "WAL"
+) -> sa.Engine:
+    """An engine on one existing file."""
+    engine = sa.create_engine(file_url(path), poolclass=sa.QueuePool, **POOL)
+    prepare(engine, begin=begin, foreign_keys=foreign_keys, confined=confined, journal=journal)
+    return engine
+
+
+def prepare(engine: sa.Engine, *, begin: str, foreign_keys: bool, confined: bool = False, journal: str = "WAL") -> None:
+    """Make every connection of this engine follow the store's rules, and every transaction a real one.
+
+    ``confined``: the connection cannot attach another file, so no SQL reaches another tenant.
+    """
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(driver: Any, record: Any) -> None:
+        # Python's sqlite3 would begin a transaction only before DML, and DDL would be kept whatever follows it.
+        driver.isolation_level = None
+        cursor = driver.cursor()
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        cursor.execute(f"PRAGMA journal_mode = {journal}")
+        cursor.close()
+        if confined:
+            confine(driver)
+
+    @sa.event.listens_for(engine, "begin")
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def confine(driver: Any) -> None:
+    """Forbid ATTACH on a driver connection, sync or asyncio's adapter of one."""
+    raw = getattr(driver, "driver_connection", driver)
+    raw = getattr(raw, "_conn", raw)
+    raw.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+
+
+def make_directories(path: Path) -> list[Path]:
+    """Make a directory and its parents; return those that were not there, innermost first."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file or directory to its disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,270 @@
+"""The one object an application builds: its tenants, and everything that can be done with them.
+
+Composes the parts below it and adds nothing of its own. Building one connects to nothing.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from tenantry import scope
+from tenantry.errors import DeclarationError, StoreMissing
+from tenantry.migrations import apply, online
+from tenantry.migrations.directory import HEAD, Migrations, RevisionInfo
+from tenantry.migrations.planner import Planner
+from tenantry.provisioning import Activation, Observer, Provisioned, Provisioner, Seed
+from tenantry.registry import actor
+from tenantry.registry.journal import Operation
+from tenantry.registry.registry import Registry
+from tenantry.sessions import REMEMBERED, Sessions
+from tenantry.stores.base import Store
+from tenantry.stores.faults import faults
+from tenantry.tenant import Tenant, TenantStatus
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Tenancy:
+    """An application's tenants.
+
+    ``store``: where their data lies. ``migrations``: the revisions of a tenant's tables. ``platform_migrations``: those
+    of the application's own tables
+    beside the registry. ``readiness``: tables that must exist before a tenant may be active. ``seeds``: called in their
+    order for every new tenant.
+    ``remembered``: seconds for which a session trusts what the registry said of a tenant.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        migrations: Migrations,
+        *,
+        platform_migrations: Migrations | None = None,
+        readiness: Sequence[str] = (),
+        seeds: Sequence[Seed] = (),
+        remembered: float = REMEMBERED,
+    ) -> None:
+        self.store = store
+        self.migrations = migrations
+        self.platform_migrations = platform_migrations
+        self._readiness = readiness
+        self._seeds = seeds
+        self._remembered = remembered
+
+    # Built at first use: what they say of themselves asks the store for its URL, which may start a server.
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The records of the tenants."""
+        return Registry(self.store.control_engine, self.store.control_schema, self.store.describe())
+
+    @cached_property
+    def _provisioner(self) -> Provisioner:
+        planner = Planner(self.store, self.migrations, self.registry)
+        return Provisioner(self.store, self.registry, planner, self._readiness, self._seeds)
+
+    @cached_property
+    def _sessions(self) -> Sessions:
+        return Sessions(self.store, self.registry, remembered=self._remembered)
+
+    def __repr__(self) -> str:
+        return f"<Tenancy on {self.store!r}>"
+
+    # -- the control plane
+
+    def initialize(self, *, to: str = HEAD) -> bool:
+        """Make the control plane, or bring it to this build's revision; tells whether there was anything to do. Safe to
+        run from many processes at once.
+
+        ``to``: the revision of the application's own platform tables.
+        """
+        with self.store.control() as connection:
+            changed = self.registry.upgrade(connection=connection)
+            if self.platform_migrations is not None:
+                goal = self.platform_migrations.resolve(to)
+                if online.revision_of(connection, self.platform_migrations.version_table) != goal:
+                    online.run(connection, self.platform_migrations, goal)
+                    changed = True
+        return changed
+
+    @contextmanager
+    def platform_session(self) -> Iterator[Session]:
+        """A session on the platform's own tables; commits at the end of the block, rolls back when an exception leaves
+        it.
+        """
+        with (
+            self.store.control() as connection,
+            Session(connection, join_transaction_mode="create_savepoint") as session,
+        ):
+            self.registry.check(connection=connection)
+            yield session
+            session.commit()
+
+    def acting(self, name: str, *, origin: str | None = None) -> AbstractContextManager[actor.Actor]:
+        """Inside, the journal and the audit trail name this actor."""
+        return actor.acting(name, origin=origin)
+
+    def observe(self, observer: Observer) -> None:
+        """Have ``observer(slug, step)`` called before every step of an operation."""
+        self._provisioner.observers.append(observer)
+
+    # -- tenants
+
+    def get(self, slug: str) -> Tenant:
+        """The tenant's record. :raises TenantNotFound: there is none."""
+        return self.registry.get(slug)
+
+    def list(self, status: TenantStatus | None = None) -> builtins.list[Tenant]:
+        """The tenants of one status, or all, by slug."""
+        return self.registry.list(status)
+
+    def exists(self, slug: str) -> bool:
+        """Whether the tenant is registered and its schema or file is there."""
+        tenant = self.registry.find(self.store.parse(slug).value)
+        return tenant is not None and self.store.exists(tenant.location)
+
+    def operations(self, slug: str) -> Sequence[Operation]:
+        """The journal of the tenant, newest first."""
+        return self.registry.operations(slug)
+
+    def provision(
+        self,
+        slug: str,
+        *,
+        name: str | None = None,
+        admin_email: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Provisioned:
+        """Make a tenant, ready to use: see :meth:`Provisioner.provision`."""
+        self.registry.check()
+        return self._provisioner.provision(
+            slug, name=name, admin_email=admin_email, attributes=attributes, options=options
+        )
+
+    def ensure(self, slug: str, **details: Any) -> Tenant:
+        """The tenant of this slug, made if no one has yet: see :meth:`Provisioner.ensure`."""
+        self.registry.check()
+        return self._provisioner.ensure(slug, **details)
+
+    def activate(self, slug: str, *, force: bool = False) -> Activation:
+        """Make a tenant active: see :meth:`Provisioner.activate`."""
+        with self._changing(slug):
+            return self._provisioner.activate(slug, force=force)
+
+    def cleanup(self, slug: str | None = None, *, drop: bool = True) -> builtins.list[Tenant]:
+        """Remove failed tenants: see :meth:`Provisioner.cleanup`."""
+        removed = self._provisioner.cleanup(slug, drop=drop)
+        for tenant in removed:
+            self._sessions.forget(tenant.slug)
+        return removed
+
+    # -- revisions
+
+    def migrate(self, slug: str, *, to: str = HEAD) -> Provisioned:
+        """Bring a tenant to a revision, finishing what was left unfinished: see :meth:`Provisioner.migrate`."""
+        with self._changing(slug):
+            return self._provisioner.migrate(slug, to)
+
+    def downgrade(self, slug: str, to: str) -> Tenant:
+        """Take a tenant back to a revision: see :meth:`Provisioner.downgrade`."""
+        with self._changing(slug):
+            return self._provisioner.downgrade(slug, to)
+
+    def current(self, slug: str) -> str | None:
+        """The revision that the tenant's own version table names. :raises StoreMissing: its schema or file is gone."""
+        tenant = self.registry.get(slug)
+        if not self.store.exists(tenant.location):
+            raise StoreMissing(slug, self.store.kind, self.store.describe(tenant.location))
+        with self.store.change(tenant) as site:
+            return apply.current(site.connection, self.migrations, self.store.describe(tenant.location))
+
+    def head(self, *, scope: str = "tenant") -> str | None:
+        """The newest revision of this build, of a tenant's tables or of the platform's."""
+        return self._chain(scope).head()
+
+    def history(self, *, scope: str = "tenant") -> Sequence[RevisionInfo]:
+        """The revisions of this build, newest first."""
+        return self._chain(scope).history()
+
+    def current_platform(self) -> str | None:
+        """The revision of the application's own platform tables."""
+        chain = self._chain("platform")
+        with self.store.control() as connection:
+            self.registry.check(connection=connection)
+            return online.revision_of(connection, chain.version_table)
+
+    def downgrade_platform(self, to: str) -> str | None:
+        """Take the application's own platform tables back to a revision. The registry itself is never taken back."""
+        chain = self._chain("platform")
+        goal = chain.resolve(to)
+        with self.store.control() as connection:
+            self.registry.check(connection=connection)
+            online.run(connection, chain, goal)
+        return goal
+
+    def new_revision(self, message: str, *, scope: str = "tenant", autogenerate: bool = False) -> Path:
+        """Write a new revision file and return its path; ``autogenerate`` compares the models with a scratch place at
+        head.
+
+        :raises DeclarationError: the scope is neither ``tenant`` nor ``platform``, or that chain is not declared.
+        """
+        from tenantry.migrations import authoring
+
+        return authoring.new_revision(self.store, self._chain(scope), message, autogenerate=autogenerate)
+
+    def _chain(self, scope: str) -> Migrations:
+        if scope == "tenant":
+            return self.migrations
+        if scope != "platform":
+            raise DeclarationError(scope, "a revision's scope is 'tenant' or 'platform'.")
+        if self.platform_migrations is None:
+            raise DeclarationError("scope 'platform'", "this application declares no platform_migrations.")
+        return self.platform_migrations
+
+    # -- work
+
+    def session(self, slug: str | None = None, *, write: bool = False) -> AbstractContextManager[Session]:
+        """A session on one tenant: see :meth:`Sessions.session`."""
+        return self._sessions.session(slug, write=write)
+
+    @asynccontextmanager
+    async def async_session(self, slug: str | None = None, *, write: bool = False) -> AsyncIterator[AsyncSession]:
+        """The same for asyncio: see :meth:`Sessions.async_session`."""
+        async with self._sessions.async_session(slug, write=write) as session:
+            yield session
+
+    @contextmanager
+    def scope(self, slug: str) -> Iterator[None]:
+        """Inside, ``session()`` without a slug means this tenant. :raises WrongTenant: another's scope is open.
+
+        :raises TenantNotFound, TenantNotActive: it cannot be worked on.
+        """
+        self._sessions.tenant(slug)
+        with scope.tenant_scope(slug):
+            yield
+
+    @contextmanager
+    def _changing(self, slug: str) -> Iterator[None]:
+        with faults(self.store.describe()):
+            try:
+                yield
+            finally:
+                self._sessions.forget(slug)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.store.close()
+
+    async def aclose(self) -> None:
+        """Close every connection, those of asyncio too."""
+        await self.store.aclose()
+        self.store.close()
