@@ -17,6 +17,7 @@ was found and what to do next. Where users were promised a built-in type (``Valu
     |   +-- TenantDataMissing
     |   +-- TenantProvisioningError
     |       +-- TenantExistsError
+    |       +-- TenantBusyError
     |       +-- InvalidTenantIdError    ValueError
     +-- DatabaseError               RuntimeError    the database cannot do what it was asked
     +-- StorageError                RuntimeError    files cannot be kept or read
@@ -28,6 +29,7 @@ was found and what to do next. Where users were promised a built-in type (``Valu
     +-- DocumentError               ValueError
         +-- DocumentNotFound
         +-- DocumentRejected
+        |   +-- FileMissing         FileNotFoundError
         +-- MetadataRejected
 """
 
@@ -141,6 +143,13 @@ class TenantExistsError(TenantProvisioningError):
         return f"Tenant already exists: {tenant_id!r} ({found}). Nothing was changed."
 
 
+class TenantBusyError(TenantProvisioningError):
+    """Another process works on this tenant right now. Fields: tenant id."""
+
+    def __str__(self) -> str:
+        return f"Tenant {self.args[0]!r} is being worked on by another process. Try again when that has ended."
+
+
 class InvalidTenantIdError(TenantProvisioningError, ValueError):
     """The tenant id is not allowed. Fields: tenant id, reason."""
 
@@ -213,6 +222,10 @@ class DocumentRejected(DocumentError):
     def __str__(self) -> str:
         path, reason = self.args
         return f"Cannot add {path}: {reason}"
+
+
+class FileMissing(DocumentRejected, FileNotFoundError):
+    """The file to add is not there. Fields: path, reason."""
 
 
 class MetadataRejected(DocumentError):

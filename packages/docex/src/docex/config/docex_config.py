@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -54,7 +54,17 @@ class DocEXConfig:
         self.exists = text is not None
         self._given = _plain(self.path, text or "")
         _report_unknown(self.path, self._given)
-        self._values = _merged(defaults(), self._given)
+        self._values = merged(defaults(), self._given)
+
+    @classmethod
+    def anew(cls, path: str | Path | None = None) -> Self:
+        """As if the file did not exist, whatever it holds: :meth:`setup` replaces it."""
+        config = cls.__new__(cls)
+        config.path = Path(path) if path is not None else config_path()
+        config.exists = False
+        config._given = {}
+        config._values = defaults()
+        return config
 
     def __repr__(self) -> str:
         return f"<DocEXConfig {self.path}>"
@@ -67,6 +77,10 @@ class DocEXConfig:
                 return default
             value = value[part]
         return copy.deepcopy(value)
+
+    def given(self) -> dict[str, Any]:
+        """What stands in the file itself, passwords included."""
+        return copy.deepcopy(self._given)
 
     def as_dict(self) -> dict[str, Any]:
         """All values, passwords masked."""
@@ -93,11 +107,11 @@ class DocEXConfig:
         """
         given = _spelled(self.path, sections)
         _report_unknown(self.path, given)
-        self._write(given if self.exists else _merged(defaults(), given))
+        self._write(given if self.exists else merged(defaults(), given))
 
     def preview(self, **sections: Any) -> Settings:
         """What :meth:`setup` would bring into force, checked. Writes nothing."""
-        return _checked(str(self.path), _merged(self._values, _spelled(self.path, sections)))
+        return _checked(str(self.path), merged(self._values, _spelled(self.path, sections)))
 
     def enable_multi_tenancy(self) -> bool:
         """Give every tenant a database of its own, from now on. Returns whether the file had to be changed."""
@@ -108,15 +122,15 @@ class DocEXConfig:
         return True
 
     def _write(self, changes: Mapping[str, Any]) -> None:
-        values = _merged(self._values, changes)
+        values = merged(self._values, changes)
         _checked(str(self.path), values)
-        text = _edited(self.path, _read(self.path), changes)
+        text = _edited(_read(self.path) if self.exists else None, changes)
         # What was just made must read back as what was meant: the file is not worth a gamble on a YAML subtlety.
-        if _plain(self.path, text) != _merged(self._given, changes):
+        if _plain(self.path, text) != merged(self._given, changes):
             raise ConfigurationError(self.path, "the change cannot be written into this file; make it with an editor.")
         _replace(self.path, text)
         self.exists = True
-        self._given = _merged(self._given, changes)
+        self._given = merged(self._given, changes)
         self._values = values
         logger.info("configuration written", extra={"path": str(self.path)})
 
@@ -184,19 +198,19 @@ def _checked(where: str, values: Mapping[str, Any]) -> Settings:
         raise ConfigurationError(where, f"{problems(error)}.") from None
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """The base with the other's values put over it, mapping by mapping."""
     result = {key: copy.deepcopy(value) for key, value in base.items()}
     for key, value in over.items():
         held = result.get(key)
         if isinstance(held, Mapping) and isinstance(value, Mapping):
-            result[key] = _merged(held, value)
+            result[key] = merged(held, value)
         else:
             result[key] = copy.deepcopy(value)
     return result
 
 
-def _edited(path: Path, text: str | None, changes: Mapping[str, Any]) -> str:
+def _edited(text: str | None, changes: Mapping[str, Any]) -> str:
     """The text with the changes made in it, comments and the order of its keys kept."""
     editor = YAML()
     editor.preserve_quotes = True

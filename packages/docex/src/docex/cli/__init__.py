@@ -1,0 +1,46 @@
+"""The command ``docex``: provision tenants, look at baskets and documents.
+
+Data and results go to stdout, talk and errors to stderr. 0 is success, 1 a refusal or failure told in one line, 2
+wrong usage. Commands import what they need when they run, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from docex.cli import baskets, documents, setup, tenants
+from docex.errors import DocexError, MultiTenancyDisabled
+from tenantry.cli import group, say
+from tenantry.errors import TenancyError
+
+__all__ = ["app", "main"]
+
+logger = logging.getLogger(__name__)
+
+app = group("Keep documents, every tenant's in a database of their own.")
+app.command("init")(setup.init)
+app.command("provision-tenant")(tenants.provision_tenant)
+app.add_typer(tenants.app, name="tenant")
+app.add_typer(baskets.app, name="basket")
+app.add_typer(documents.app, name="document")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character must not turn a success into an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="docex")
+    except (DocexError, TenancyError) as error:
+        logger.debug("command failed", exc_info=error)
+        sys.stdout.flush()  # what was done before the failure is told before it
+        say(f"❌ Error: {error}")
+        if isinstance(error, MultiTenancyDisabled):
+            say("Run the command with --enable-multi-tenancy, or set security.multi_tenancy_model: database_level.")
+        raise SystemExit(error.exit_code) from error
+    raise SystemExit(0)

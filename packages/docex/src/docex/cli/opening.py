@@ -1,0 +1,55 @@
+"""The DocEX object of one command, and the arguments that several commands share."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from docex.application import DocEX
+    from docex.docbasket import DocBasket
+
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant-id", help="The tenant. Required when multi-tenancy is enabled.")
+]
+BasketOption = Annotated[str, typer.Option("--basket-id", help="The basket.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
+OffsetOption = Annotated[int, typer.Option(min=0, help="Pass over so many first.")]
+
+
+def opened(tenant_id: str | None) -> DocEX:
+    """DocEX for one tenant, or for the installation without tenants. A command makes no tenant by mentioning it."""
+    from docex.application import DocEX
+    from docex.context import UserContext
+
+    return DocEX(UserContext(user_id=operator(), tenant_id=tenant_id), provision=False)
+
+
+def opened_basket(tenant_id: str | None, basket_id: str) -> DocBasket:
+    """A basket of the tenant. :raises BasketNotFound: there is none of that id."""
+    from docex.errors import BasketNotFound
+
+    basket = opened(tenant_id).get_basket(basket_id)
+    if basket is None:
+        raise BasketNotFound(basket_id)
+    return basket
+
+
+def operator() -> str:
+    """Who runs the command, for the audit trail."""
+    from tenantry.registry.actor import current
+
+    return current().name
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The JSON object that an option holds. :raises typer.BadParameter: it is none."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected a JSON object, such as '{{\"year\": 2024}}': {error}") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter("expected a JSON object, such as '{\"year\": 2024}'")
+    return value

@@ -1,0 +1,205 @@
+"""The database behind a DocEX object: one tenant's, or the only one when there are no tenants.
+
+Both kinds have one face, so that nothing above knows which it works on. Every ``session()`` is one short transaction
+on the same tables. Tables are made where there are none; existing ones are never dropped.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from docex.config.settings import DatabaseSettings, Settings
+from docex.errors import ClosedError, DatabaseError, TenantRequired
+from docex.tenancy import ensure, existing, postgres_url, tenancy_for, tenant_errors, tenants
+from tenantry import Migrations, Tenancy
+from tenantry.errors import StoreError, StoreMissing, TenancyError
+from tenantry.migrations import online
+from tenantry.stores.faults import faults
+from tenantry.stores.sqlite import engine_for
+
+# A version table of its own name: the database may be another application's too, and that one's may be called
+# alembic_version.
+MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.tables:metadata", version_table="docex_version")
+CONNECT_TIMEOUT = 10  # seconds until an unreachable server is an error
+
+_engines: dict[tuple[int, DatabaseSettings, str], dict[bool, sa.Engine]] = {}
+_guard = threading.Lock()
+
+
+class Database(Protocol):
+    """Where the rows of one DocEX object are; ``tenant_id`` is None when there are no tenants."""
+
+    tenant_id: str | None
+
+    def session(self, *, write: bool = False) -> AbstractContextManager[Session]:
+        """One transaction; commits at the end of the block, rolls back when an exception leaves it.
+
+        ``write``: on SQLite take the write lock at once, for work that reads first and writes later.
+        """
+
+    def close(self) -> None:
+        """Refuse further sessions. Connections are shared with other objects and stay with their pool."""
+
+
+def open_database(settings: Settings, tenant_id: str | None, user_id: str, *, provision: bool) -> Database:
+    """The database of the configuration, or of one of its tenants, which ``provision`` makes if need be.
+
+    :raises TenantRequired: there are tenants and none was named. :raises the errors of docex.tenancy.
+    """
+    if not settings.by_tenant:
+        return SingleDatabase(settings.database)
+    if not tenant_id:
+        raise TenantRequired()
+    tenancy = tenancy_for(settings)
+    if provision:
+        ensure(tenancy, tenant_id, user_id)
+    else:
+        existing(tenancy, tenant_id)
+    return TenantDatabase(tenancy, tenant_id)
+
+
+def check_database(settings: Settings) -> None:
+    """Try whether the database can be reached; without tenants also make its tables.
+
+    :raises DatabaseError: it cannot.
+    """
+    if settings.by_tenant:
+        tenants(tenancy_for(settings))
+    else:
+        SingleDatabase(settings.database)
+
+
+class TenantDatabase:
+    """One tenant's rows. The tenant was found active when this was made; later it is asked for again."""
+
+    def __init__(self, tenancy: Tenancy, tenant_id: str) -> None:
+        self.tenant_id: str | None = tenant_id
+        self._id = tenant_id
+        self._tenancy = tenancy
+        self._closed = False
+
+    @contextmanager
+    def session(self, *, write: bool = False) -> Iterator[Session]:
+        """See :class:`Database`."""
+        if self._closed:
+            raise ClosedError()
+        place = f"the database of tenant {self._id!r}"
+        with tenant_errors(self._id), faults(place, missing=self._missing):
+            with self._tenancy.session(self._id, write=write) as session:
+                yield session
+            if write:
+                _settle(session)
+
+    def _missing(self, place: str) -> TenancyError:
+        """What it means that a table is not there. Said after a failure, so it may cost a look."""
+        if self._tenancy.exists(self._id):
+            return StoreError(place, "one of DocEX's tables is missing. Restore it from a backup.")
+        location = self._tenancy.get(self._id).location
+        return StoreMissing(self._id, self._tenancy.store.kind, location)
+
+    def close(self) -> None:
+        """See :class:`Database`."""
+        self._closed = True
+
+
+class SingleDatabase:
+    """The rows of a DocEX without tenants: a SQLite file, or the tables of a PostgreSQL database."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        """Make the tables, or bring them to this release, if that was not done before."""
+        self.tenant_id: str | None = None
+        self._closed = False
+        self._place = _place(settings)
+        with tenant_errors(""), faults(self._place):
+            self._engines = _opened(settings)
+
+    @contextmanager
+    def session(self, *, write: bool = False) -> Iterator[Session]:
+        """See :class:`Database`."""
+        if self._closed:
+            raise ClosedError()
+        with tenant_errors(""), faults(self._place):
+            with Session(self._engines[write]) as session, session.begin():
+                yield session
+            if write:
+                _settle(session)
+
+    def close(self) -> None:
+        """See :class:`Database`."""
+        self._closed = True
+
+
+def _settle(session: Session) -> None:
+    """Bring what was committed from SQLite's write-ahead log into the database file, as far as no reader is in the way.
+
+    People back a tenant up by copying that one file; what stands only in the log would be missing from the copy.
+    """
+    engine = session.get_bind().engine
+    if engine.dialect.name == "sqlite":
+        driver = engine.raw_connection()  # outside any transaction, where a checkpoint must run
+        try:
+            driver.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+        finally:
+            driver.close()
+
+
+def _place(settings: DatabaseSettings) -> str:
+    if settings.type == "sqlite":
+        return os.path.abspath(os.path.expanduser(settings.sqlite.path))
+    return f"PostgreSQL database {settings.postgres.database!r} on {settings.postgres.host}"
+
+
+def _opened(settings: DatabaseSettings) -> dict[bool, sa.Engine]:
+    """The engines for reading and for writing, one pair per process and configuration, on tables that are ready."""
+    key = (os.getpid(), settings, os.getcwd())
+    with _guard:
+        if key not in _engines:
+            engines = _engines_for(settings)
+            _prepare(engines[True], _place(settings))
+            _engines[key] = engines
+        return _engines[key]
+
+
+def _engines_for(settings: DatabaseSettings) -> dict[bool, sa.Engine]:
+    if settings.type == "sqlite":
+        path = Path(_place(settings))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o644)
+        return {
+            write: engine_for(path, begin="BEGIN IMMEDIATE" if write else "BEGIN", foreign_keys=True)
+            for write in (False, True)
+        }
+    engine = sa.create_engine(
+        postgres_url(settings.postgres),
+        pool_size=settings.pool_size,
+        max_overflow=settings.max_overflow,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT},
+    )
+    return {False: engine, True: engine}
+
+
+def _prepare(engine: sa.Engine, place: str) -> None:
+    """Make the tables or bring them to this release, in one transaction and one process at a time."""
+    head = MIGRATIONS.head()
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('docex'), hashtext(current_schema()))"))
+        found = online.revision_of(connection, MIGRATIONS.version_table)
+        if found == head:
+            return
+        if found is None and sa.inspect(connection).has_table("docbasket"):
+            raise DatabaseError(
+                f"{place} holds tables of DocEX that this release did not make. Nothing was changed: "
+                "name another database in the configuration."
+            )
+        if found is not None and not MIGRATIONS.knows(found):
+            raise DatabaseError(f"{place} is at revision {found}, made by a later release of DocEX (this one: {head}).")
+        online.run(connection, MIGRATIONS, head)

@@ -1,0 +1,5 @@
+"""Making tenants before their first access."""
+
+from docex.provisioning.tenant_provisioner import TenantProvisioner
+
+__all__ = ["TenantProvisioner"]

@@ -1,0 +1,184 @@
+"""The rows of baskets. Names are sanitised here, for storing and looking up alike."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy.exc import IntegrityError
+
+from docex.database import Database
+from docex.errors import BasketExists
+from docex.models.records import BasketRecord
+from docex.models.tables import BasketRow, DocumentRow, EventRow, new_id, now
+from docex.names import sanitise
+from docex.services.document_service import content_keys, delete_documents, lock_basket
+from docex.services.listing import paged
+
+logger = logging.getLogger(__name__)
+
+COLUMNS: dict[str, ColumnElement[Any]] = {
+    "id": BasketRow.id.expression,
+    "name": BasketRow.name.expression,
+    "description": BasketRow.description.expression,
+    "status": BasketRow.status.expression,
+    "created_at": BasketRow.created_at.expression,
+    "updated_at": BasketRow.updated_at.expression,
+    "document_count": select(func.count())
+    .where(DocumentRow.basket_id == BasketRow.id)
+    .correlate(BasketRow)
+    .scalar_subquery(),
+}
+RECORD_COLUMNS = ("id", "name", "status", "created_at", "updated_at")  # without what costs more to read
+ORDERS = {"created_at": BasketRow.created_at, "name": BasketRow.name, "updated_at": BasketRow.updated_at}
+
+
+@dataclass(frozen=True)
+class Basket:
+    """A basket's row as it was read."""
+
+    id: str
+    name: str
+    description: str | None
+    storage_config: Mapping[str, Any]
+    status: str
+    created_at: datetime  # UTC
+    updated_at: datetime  # UTC
+
+
+class DocBasketService:
+    """Makes, finds, lists and removes baskets."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def create(self, name: str, description: str | None, storage_config: Mapping[str, Any]) -> Basket:
+        """Make a basket; the folder of its contents is named for it. :raises BasketExists: the name is taken."""
+        kept, basket_id = sanitise(name), new_id("bas")
+        moment = now()
+        row = BasketRow(
+            id=basket_id,
+            name=kept,
+            description=description,
+            storage_config={**storage_config, "basket_path": f"{kept}_{basket_id[-4:]}"},
+            created_at=moment,
+            updated_at=moment,
+        )
+        with self._db.session(write=True) as session:
+            session.add(row)
+            try:
+                session.flush()
+            except IntegrityError as error:
+                raise BasketExists(kept) from error
+            return _basket(row)
+
+    def find_or_create(self, name: str, description: str | None, storage_config: Mapping[str, Any]) -> Basket:
+        """The basket of a name, made if there is none yet."""
+        try:
+            return self.create(name, description, storage_config)
+        except BasketExists:
+            found = self.find_by_name(name)
+            if found is None:  # it was there, and is gone again
+                raise
+            return found
+
+    def get(self, basket_id: str) -> Basket | None:
+        """The basket of an id."""
+        return self._one(select(BasketRow).where(BasketRow.id == basket_id))
+
+    def find_by_name(self, name: str) -> Basket | None:
+        """The basket of a name, as a user wrote it or as it is stored."""
+        return self._one(select(BasketRow).where(BasketRow.name == sanitise(name)))
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        order_by: str | None = "created_at",
+        order_desc: bool = True,
+    ) -> list[Basket]:
+        """Baskets, newest first unless another order is asked for."""
+        query = select(BasketRow)
+        if status is not None:
+            query = query.where(BasketRow.status == status)
+        query = paged(
+            query, ORDERS, order_by=order_by, order_desc=order_desc, limit=limit, offset=offset, last=BasketRow.id
+        )
+        with self._db.session() as session:
+            return [_basket(row) for row in session.scalars(query)]
+
+    def records(
+        self,
+        columns: Iterable[str] | None,
+        filters: Mapping[str, Any],
+        *,
+        limit: int | None,
+        offset: int | None,
+        order_by: str | None,
+        order_desc: bool,
+    ) -> builtins.list[BasketRecord]:
+        """Baskets with the columns asked for; ``filters`` are values that columns must equal."""
+        wanted = _known(columns or RECORD_COLUMNS, "columns")
+        query = select(*(COLUMNS[name].label(name) for name in wanted)).select_from(BasketRow)
+        query = query.where(*(COLUMNS[name] == filters[name] for name in _known(filters, "filters")))
+        query = paged(
+            query, ORDERS, order_by=order_by, order_desc=order_desc, limit=limit, offset=offset, last=BasketRow.id
+        )
+        with self._db.session() as session:
+            return [BasketRecord.model_validate(dict(row)) for row in session.execute(query).mappings()]
+
+    def holder_of(self, document_id: str) -> str | None:
+        """The id of the basket that holds a document."""
+        with self._db.session() as session:
+            return session.scalars(select(DocumentRow.basket_id).where(DocumentRow.id == document_id)).one_or_none()
+
+    def counts(self, basket_id: str) -> tuple[dict[str, int], dict[str, int]]:
+        """How many documents the basket holds, by status and by type."""
+        of_basket = DocumentRow.basket_id == basket_id
+        by_status = select(DocumentRow.status, func.count()).where(of_basket).group_by(DocumentRow.status)
+        by_type = select(DocumentRow.document_type, func.count()).where(of_basket).group_by(DocumentRow.document_type)
+        with self._db.session() as session:
+            return dict(session.execute(by_status).tuples().all()), dict(session.execute(by_type).tuples().all())
+
+    def delete(self, basket_id: str) -> set[str]:
+        """Remove a basket with its documents. Returns the keys of their contents.
+
+        :raises BasketNotFound: it is gone.
+        """
+        with self._db.session(write=True) as session:
+            lock_basket(session, basket_id)
+            documents = select(DocumentRow.id).where(DocumentRow.basket_id == basket_id)
+            keys = content_keys(session, documents)
+            session.execute(delete(EventRow).where(EventRow.basket_id == basket_id))
+            delete_documents(session, documents)
+            session.execute(delete(BasketRow).where(BasketRow.id == basket_id))
+            return keys
+
+    def _one(self, query: Select[BasketRow]) -> Basket | None:
+        with self._db.session() as session:
+            row = session.scalars(query).one_or_none()
+            return _basket(row) if row is not None else None
+
+
+def _known(names: Iterable[str], kind: str) -> builtins.list[str]:
+    given = builtins.list(names)
+    unknown = [name for name in given if name not in COLUMNS]
+    if unknown:
+        logger.warning("unknown %s left out: %s", kind, ", ".join(unknown))
+    known = [name for name in given if name in COLUMNS]
+    if given and not known:
+        raise ValueError(f"none of the {kind} is known: {', '.join(unknown)}; there are {', '.join(COLUMNS)}")
+    return known
+
+
+def _basket(row: BasketRow) -> Basket:
+    return Basket(
+        row.id, row.name, row.description, dict(row.storage_config), row.status, row.created_at, row.updated_at
+    )

@@ -1,0 +1,256 @@
+"""DocEX's declaration for the engine: one schema or file per tenant, made from the configuration.
+
+One :class:`~tenantry.Tenancy` serves all DocEX objects of a process that share a configuration, so a hundred tenants
+do not need a hundred pools. This is also the one place where errors of the engine become DocEX's own, in the words of
+DocEX's commands.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from sqlalchemy.engine import URL
+
+from docex.config.docex_config import DocEXConfig
+from docex.config.settings import DatabaseSettings, PostgresSettings, Settings
+from docex.errors import (
+    DatabaseError,
+    InvalidTenantIdError,
+    MultiTenancyDisabled,
+    TenantBusyError,
+    TenantDataMissing,
+    TenantExistsError,
+    TenantNotProvisioned,
+    TenantNotServed,
+    TenantProvisioningError,
+)
+from tenantry import Migrations, NameTemplate, PostgresSchemas, SlugRule, SqliteFiles, Tenancy
+from tenantry.errors import (
+    MigrationFailed,
+    NameRejected,
+    NotReady,
+    RegistryMissing,
+    RegistryOutdated,
+    StepFailed,
+    StoreExists,
+    StoreMissing,
+    TenancyError,
+    TenantBusy,
+    TenantExists,
+    TenantNotActive,
+    TenantNotFound,
+)
+from tenantry.stores.sqlite import CONTROL_FILE
+from tenantry.tenant import Tenant, TenantStatus
+
+PLACEHOLDER = "tenant_id"
+PLATFORM_SCHEMA = "docex_platform"  # of the registry, beside the tenants' schemas
+MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.tables:metadata")
+
+Result = TypeVar("Result")
+
+_tenancies: dict[tuple[int, DatabaseSettings, str], Tenancy] = {}
+_guard = threading.Lock()
+
+
+class Made(StrEnum):
+    """What provisioning found to do."""
+
+    NEW = "new"
+    FINISHED = "finished"  # an earlier provisioning had been interrupted or had failed
+    REMADE = "remade"  # registered, but its schema or file was gone; now there is an empty one
+
+
+def configured() -> Tenancy:
+    """The tenants of the configuration file: what plain ``alembic`` is told in ``tenancy = docex.tenancy:configured``.
+
+    :raises MultiTenancyDisabled: the configuration has no tenants.
+    """
+    settings = DocEXConfig().validate()
+    if not settings.by_tenant:
+        raise MultiTenancyDisabled()
+    return tenancy_for(settings)
+
+
+def tenancy_for(settings: Settings) -> Tenancy:
+    """The tenants of this configuration, the same object for all threads of a process. Connects to nothing."""
+    # A child made by fork must not share its parent's connections, and relative paths follow the working directory.
+    key = (os.getpid(), settings.database, os.getcwd())
+    with _guard:
+        if key not in _tenancies:
+            _tenancies[key] = _declare(settings.database)
+        return _tenancies[key]
+
+
+def _declare(database: DatabaseSettings) -> Tenancy:
+    store = _schemas(database) if database.type == "postgres" else _files(database.sqlite.path_template)
+    return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"))
+
+
+def _schemas(database: DatabaseSettings) -> PostgresSchemas:
+    wanted = database.postgres.role_per_tenant
+    store = PostgresSchemas(
+        postgres_url(database.postgres),
+        NameTemplate(database.postgres.schema_template, placeholder=PLACEHOLDER),
+        platform=PLATFORM_SCHEMA,
+        role_per_tenant=(lambda: store.may_create_roles()) if wanted == "auto" else wanted,
+        slugs=slug_rule(),
+        pool_size=database.pool_size,
+        max_overflow=database.max_overflow,
+    )
+    return store
+
+
+def _files(path_template: str) -> SqliteFiles:
+    """The template cut into the root, up to the first part that holds the tenant's id, and the rest."""
+    parts = PurePosixPath(os.path.expanduser(path_template)).parts
+    first = next((index for index, part in enumerate(parts) if "{" in part), len(parts))
+    root, below = Path(*parts[:first]), "/".join(parts[first:])
+    return SqliteFiles(
+        os.path.abspath(root), NameTemplate(below, placeholder=PLACEHOLDER), slugs=slug_rule(_registry_file_ids(below))
+    )
+
+
+def _registry_file_ids(template: str) -> frozenset[str]:
+    """The id whose file would be the registry itself, if the template has one: ``{tenant_id}.db`` has."""
+    before, _, after = template.partition(f"{{{PLACEHOLDER}}}")
+    fits = CONTROL_FILE.startswith(before) and CONTROL_FILE.endswith(after) and len(CONTROL_FILE) > len(before + after)
+    return frozenset({CONTROL_FILE[len(before) : len(CONTROL_FILE) - len(after)]}) if fits else frozenset()
+
+
+def slug_rule(reserved: frozenset[str] = frozenset()) -> SlugRule:
+    """Which tenant ids are allowed."""
+    return SlugRule(
+        pattern=r"[A-Za-z0-9][A-Za-z0-9_-]*",
+        says="use A-Z, a-z, 0-9, '_' and '-', starting with a letter or digit (acme-corp, customer-123).",
+        reserved=reserved,
+    )
+
+
+def postgres_url(postgres: PostgresSettings) -> URL:
+    """The URL of the configured database, password included: print it nowhere."""
+    # A directory is where a server's Unix socket lies; it is no part of a URL's network address.
+    socket = {"host": postgres.host} if postgres.host.startswith("/") else {}
+    return URL.create(
+        "postgresql+psycopg",
+        username=postgres.user,
+        password=postgres.password.get_secret_value(),
+        host=None if socket else postgres.host,
+        port=postgres.port,
+        database=postgres.database,
+        query={"sslmode": postgres.sslmode, **socket},
+    )
+
+
+def check_tenant_id(settings: Settings, tenant_id: str) -> None:
+    """:raises InvalidTenantIdError: this configuration allows no such id. Touches nothing."""
+    with tenant_errors(tenant_id):
+        tenancy_for(settings).store.parse(tenant_id)
+
+
+def provision(tenancy: Tenancy, tenant_id: str) -> Made:
+    """Make a tenant; finish one that was left unfinished; make an empty place for one that has lost its own.
+
+    :raises TenantExistsError: the tenant is there and whole. :raises InvalidTenantIdError: its id is not allowed.
+    """
+    with tenant_errors(tenant_id):
+        try:
+            _with_registry(tenancy, lambda: tenancy.provision(tenant_id))
+            return Made.NEW
+        except TenantExists as error:
+            slug, holder, status = error.args
+            if slug != holder:
+                raise
+            unfinished = status in (TenantStatus.PROVISIONING, TenantStatus.FAILED)
+            if not unfinished and (status != TenantStatus.ACTIVE or tenancy.exists(tenant_id)):
+                raise
+        tenancy.migrate(tenant_id)
+        return Made.FINISHED if unfinished else Made.REMADE
+
+
+def ensure(tenancy: Tenancy, tenant_id: str, user_id: str) -> Tenant:
+    """The tenant, made if no one has yet. Writes nothing for one that is there.
+
+    :raises TenantNotServed: it is not active.
+    """
+    with tenant_errors(tenant_id), tenancy.acting(user_id):
+        tenant = _with_registry(tenancy, lambda: tenancy.ensure(tenant_id))
+        return _served(tenant)
+
+
+def existing(tenancy: Tenancy, tenant_id: str) -> Tenant:
+    """The tenant. :raises TenantNotProvisioned: there is none. :raises TenantNotServed: it is not active."""
+    with tenant_errors(tenant_id):
+        tenancy.store.parse(tenant_id)
+        try:
+            return _served(tenancy.get(tenant_id))
+        except RegistryMissing as error:
+            raise TenantNotProvisioned(tenant_id) from error
+
+
+def exists(tenancy: Tenancy, tenant_id: str) -> bool:
+    """Whether the tenant is registered and its schema or file is there. Makes nothing."""
+    with tenant_errors(tenant_id):
+        try:
+            return tenancy.exists(tenant_id)
+        except RegistryMissing:
+            return False
+
+
+def tenants(tenancy: Tenancy) -> list[Tenant]:
+    """All tenants of every status, by id. Makes nothing: without a registry there are none."""
+    with tenant_errors(""):
+        try:
+            return tenancy.list()
+        except RegistryMissing:
+            return []
+
+
+def _with_registry(tenancy: Tenancy, work: Callable[[], Result]) -> Result:
+    """Do the work; if it finds no registry, or one of an earlier release, make or upgrade that first."""
+    try:
+        return work()
+    except (RegistryMissing, RegistryOutdated):
+        tenancy.initialize()
+    return work()
+
+
+def _served(tenant: Tenant) -> Tenant:
+    if tenant.status is not TenantStatus.ACTIVE:
+        raise TenantNotServed(tenant.slug, tenant.status.value)
+    return tenant
+
+
+@contextmanager
+def tenant_errors(tenant_id: str) -> Iterator[None]:
+    """Turn errors of the engine into DocEX's own, the most specific first."""
+    try:
+        yield
+    except NameRejected as error:
+        raise InvalidTenantIdError(str(tenant_id), error.args[2]) from error
+    except TenantExists as error:
+        slug, holder, status = error.args
+        other = f"as {holder!r}; ids that differ only in letter case are one tenant" if slug != holder else ""
+        raise TenantExistsError(slug, other or f"status: {status}") from error
+    except StoreExists as error:
+        kind, location = error.args
+        raise TenantExistsError(tenant_id, f"its {kind} {location} is there, but this DocEX did not make it") from error
+    except TenantNotFound as error:
+        raise TenantNotProvisioned(error.slug) from error
+    except TenantNotActive as error:
+        raise TenantNotServed(*error.args) from error
+    except TenantBusy as error:
+        raise TenantBusyError(error.slug) from error
+    except StoreMissing as error:
+        _, kind, location = error.args
+        raise TenantDataMissing(tenant_id, f"{kind} {location}") from error
+    except (StepFailed, NotReady, MigrationFailed) as error:
+        raise TenantProvisioningError(tenant_id, f"{error} Run the command again to finish it.") from error
+    except TenancyError as error:
+        raise DatabaseError(str(error)) from error
