@@ -40,7 +40,7 @@ def verify_password(hashed: str, password: str) -> bool:
         return False
     try:
         return _hasher.verify(hashed, password)
-    except (argon2.exceptions.VerifyMismatchError, argon2.exceptions.InvalidHashError, UnicodeEncodeError):
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError, UnicodeEncodeError):
         return False
 
 

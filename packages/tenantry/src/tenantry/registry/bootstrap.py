@@ -6,19 +6,18 @@ others find it done; one that is killed leaves nothing. Alembic is loaded only w
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from tenantry.errors import UnknownRevision
+from tenantry.migrations import online
+from tenantry.migrations.directory import Migrations
 from tenantry.registry.revisions import REGISTRY_HEAD, REGISTRY_REVISIONS, VERSION_TABLE
 
-DIRECTORY = Path(__file__).parent / "migrations"
+CHAIN = Migrations(Path(__file__).parent / "migrations", version_table=VERSION_TABLE)
 # With hashtext(schema) the key of the advisory lock, in a number space of its own.
 LOCK_SPACE = 0x7E4A
-
-_alembic = threading.Lock()  # Alembic's context is one per process
 
 
 def upgrade(connection: sa.Connection, schema: str | None, *, location: str = "the control plane") -> bool:
@@ -72,14 +71,5 @@ def _run(connection: sa.Connection, location: str) -> bool:
         return False
     if found is not None and found not in REGISTRY_REVISIONS:
         raise UnknownRevision(location, found, REGISTRY_HEAD)
-
-    from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
-    from alembic.script import ScriptDirectory
-
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(DIRECTORY).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
-    with _alembic, EnvironmentContext(config, script, fn=lambda at, _: script._upgrade_revs(REGISTRY_HEAD, at)):
-        script.run_env()
+    online.run(connection, CHAIN, REGISTRY_HEAD)
     return True

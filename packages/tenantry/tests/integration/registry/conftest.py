@@ -108,12 +108,12 @@ def plane(bare: Plane) -> Plane:
 
 @pytest.fixture
 def race(bare: Plane) -> Callable[..., list[object]]:
-    """Run ``def work(registry, store, number)`` in twenty processes at once; what each returned, or its error's name."""
+    """Run ``def work(registry, store, number)`` in twenty processes at once, and return what each did, or its error."""
 
     def run(body: str, processes: int = PROCESSES) -> list[object]:
         given = json.dumps([bare.store.kind, bare.where, processes, body])
         done = subprocess.run(
-            [sys.executable, "-c", RUNNER, given], capture_output=True, text=True, timeout=120, check=True
+            [sys.executable, "-c", RUNNER, given], capture_output=True, text=True, check=True, timeout=120
         )
         outcomes = [json.loads(line) for line in done.stdout.splitlines()]
         assert len(outcomes) == processes, done.stderr

@@ -26,20 +26,21 @@ def put(plane, tenant, status):
 @pytest.mark.parametrize("change", ["set_status", "open_operation"])
 def test_every_pair_of_statuses_is_allowed_or_refused_as_declared(plane, change) -> None:
     tenant = plane.reserve("acme").tenant
+
+    def attempt(wanted):
+        if change == "set_status":
+            assert plane.registry.set_status(tenant, wanted) == plane.registry.get("acme")
+        else:
+            plane.registry.open_operation(tenant, "work", status=wanted)
+
     for before, wanted in PAIRS:
         put(plane, tenant, before)
         if wanted in TRANSITIONS[before]:
-            if change == "set_status":
-                assert plane.registry.set_status(tenant, wanted) == plane.registry.get("acme")
-            else:
-                plane.registry.open_operation(tenant, "work", status=wanted)
+            attempt(wanted)
             assert plane.registry.get("acme").status is wanted
         else:
             with pytest.raises(StatusRefused) as raised:
-                if change == "set_status":
-                    plane.registry.set_status(tenant, wanted)
-                else:
-                    plane.registry.open_operation(tenant, "work", status=wanted)
+                attempt(wanted)
             assert raised.value.args == ("acme", before.value, wanted.value)
             assert plane.registry.get("acme").status is before
 

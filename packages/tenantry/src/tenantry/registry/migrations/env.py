@@ -1,8 +1,8 @@
-"""Alembic's environment for the control plane's own tables.
+"""Alembic's environment for the control plane's own tables, for those who write its revisions with plain Alembic.
 
-Runs on the connection handed over in ``config.attributes["connection"]``, inside its transaction, and makes none of
-its own: which schema or file the unqualified names mean, the lock and the commit are the caller's
-(``tenantry.registry.bootstrap``).
+Runs on the connection handed over in ``config.attributes["connection"]``, inside its transaction, and makes none of its
+own: which schema or file the unqualified names mean, the lock and the commit are the caller's. The engine itself runs
+the revisions without it (``tenantry.registry.bootstrap``).
 """
 
 from __future__ import annotations
