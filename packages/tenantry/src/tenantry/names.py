@@ -1,9 +1,8 @@
 """Slugs and the physical names made from them, parsed once by an allow-list.
 
 After parsing, the type is the proof: SQL and paths take :class:`Slug`, :class:`SchemaName` or :class:`RelativePath`,
-never ``str``. A slug that would
-give a name PostgreSQL cuts silently (over 63 bytes), a reserved name, or a path outside the storage root is refused
-here, before anything is touched.
+never ``str``. A slug that would give a name PostgreSQL cuts silently (over 63 bytes), a reserved name, or a path
+outside the storage root is refused here, before anything is touched.
 """
 
 from __future__ import annotations
@@ -116,8 +115,7 @@ class NameTemplate:
     """A pattern such as ``org_{slug}`` or ``tenant_{slug}/docex.db`` that gives every slug a physical name of its own.
 
     The slug must stand in it exactly once (DocEX writes it ``{tenant_id}``): so two slugs never give one name, unless
-    they differ only in letter case,
-    which the registry refuses.
+    they differ only in letter case, which the registry refuses.
     """
 
     template: str

@@ -1,10 +1,9 @@
 """One tenant made, finished, changed, activated or cleaned up, every step in the journal.
 
 The record is written and committed before anything else; everything after it is kept or lost as one. A process killed
-anywhere leaves either nothing or an
-active tenant, and a record that ``migrate`` finishes. Whoever opens an operation takes the tenant over: a slower
-process finds its token replaced and changes
-nothing. Nothing here handles more than one tenant at a time.
+anywhere leaves either nothing or an active tenant, and a record that ``migrate`` finishes. Whoever opens an operation
+takes the tenant over: a slower process finds its token replaced and changes nothing. Nothing here handles more than one
+tenant at a time.
 """
 
 from __future__ import annotations

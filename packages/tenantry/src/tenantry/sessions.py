@@ -1,8 +1,7 @@
 """Sessions bound to one tenant, sync and asyncio.
 
 Every transaction of such a session begins inside the tenant, and an unknown or inactive tenant is refused before
-anything is sent. Which tenants exist is
-remembered for a few seconds; a status changed by this process is seen at once.
+anything is sent. Which tenants exist is remembered for a few seconds; a status changed by this process is seen at once.
 """
 
 from __future__ import annotations

@@ -36,10 +36,9 @@ class Tenancy:
     """An application's tenants.
 
     ``store``: where their data lies. ``migrations``: the revisions of a tenant's tables. ``platform_migrations``: those
-    of the application's own tables
-    beside the registry. ``readiness``: tables that must exist before a tenant may be active. ``seeds``: called in their
-    order for every new tenant.
-    ``remembered``: seconds for which a session trusts what the registry said of a tenant.
+    of the application's own tables beside the registry. ``readiness``: tables that must exist before a tenant may be
+    active. ``seeds``: called in their order for every new tenant. ``remembered``: seconds for which a session trusts
+    what the registry said of a tenant.
     """
 
     def __init__(

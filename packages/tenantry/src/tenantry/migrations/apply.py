@@ -1,8 +1,8 @@
 """Carry out plans: one tenant's store brought to a revision.
 
 Each leg of a plan is one transaction together with the version row and the registry's ledger; a leg that fails leaves
-the store where it stood. The store's own
-version table is read first and decides: the ledger is never trusted to change a store.
+the store where it stood. The store's own version table is read first and decides: the ledger is never trusted to change
+a store.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Compile the way between two revisions by running it for real on a scratch place and recording what it sends.
 
 Dialect checks and inspectors work as their authors meant, since they meet a real database. A plan is proved before it
-is trusted: replayed on a second
-scratch place it must give the same fingerprint, else its revisions are marked to run as Python. A revision that reads
-the tenant's own rows cannot be
-replayed on a store that has rows, and is marked too. Values that a revision makes up (a time, a random key) are the
-same for every tenant afterwards.
+is trusted: replayed on a second scratch place it must give the same fingerprint, else its revisions are marked to run
+as Python. A revision that reads the tenant's own rows cannot be replayed on a store that has rows, and is marked too.
+Values that a revision makes up (a time, a random key) are the same for every tenant afterwards.
 """
 
 from __future__ import annotations

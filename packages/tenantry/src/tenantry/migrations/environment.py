@@ -1,8 +1,8 @@
 """What an application's env.py runs, so that plain ``alembic`` works on one tenant.
 
 ``alembic -x tenant=SLUG upgrade head``, with ``tenancy = module:attribute`` in the ``[alembic]`` section of
-alembic.ini. The engine itself never runs an
-env.py. What plain Alembic does is written into the ledger, but not into the journal.
+alembic.ini. The engine itself never runs an env.py. What plain Alembic does is written into the ledger, but not into
+the journal.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a store's schema is, as text that two equal schemas share.
 
 Read from pg_catalog and sqlite_schema, never from information_schema, which takes three times as long among thousands
-of schemas. The tenant's own name does
-not appear in it. Column order counts; the order in which tables were made does not.
+of schemas. The tenant's own name does not appear in it. Column order counts; the order in which tables were made does
+not.
 """
 
 from __future__ import annotations

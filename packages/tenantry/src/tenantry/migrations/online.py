@@ -1,8 +1,8 @@
 """Run revisions as the Python they are, on one connection.
 
 Drives Alembic's own MigrationContext; an application's env.py is not run, since it may open a connection of its own and
-lose the tenant. Alembic keeps its
-context in process-wide names, so one run at a time holds a lock: for many tenants at once use processes.
+lose the tenant. Alembic keeps its context in process-wide names, so one run at a time holds a lock: for many tenants at
+once use processes.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ def run(
     """Bring the store behind this connection to a revision (None: base) by running each revision on the way.
 
     Inside a transaction everything stays in it. ``on_autocommit``: a revision's autocommit_block is then run inside the
-    transaction as well (on a place
-    without rows an index need not be built concurrently) and this is called; without it such a block commits, as
-    Alembic says.
+    transaction as well (on a place without rows an index need not be built concurrently) and this is called; without it
+    such a block commits, as Alembic says.
     """
     from alembic.runtime.environment import EnvironmentContext
 

@@ -1,8 +1,7 @@
 """The contract of a store: where one tenant's data lives.
 
 A store makes, opens and removes the places of single tenants and hands out connections that see one tenant only. It
-knows no statuses, keeps no records
-and decides nothing: that is the work of the registry and of provisioning above it.
+knows no statuses, keeps no records and decides nothing: that is the work of the registry and of provisioning above it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """A schema and a role per tenant on PostgreSQL.
 
 One pool serves every tenant and the control plane. The role is the second wall: it may read and write its own tables
-and no other's; DDL belongs to the
-user of the connection URL, the owner. It guards against mistakes; SQL that says RESET ROLE is the application's to
-prevent.
+and no other's; DDL belongs to the user of the connection URL, the owner. It guards against mistakes; SQL that says
+RESET ROLE is the application's to prevent.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -53,6 +52,10 @@ TENANT_RIGHTS = (
 MAX_BOUND_ENGINES = 4096  # tenants whose bound engine is remembered; one is about 2 kB
 
 
+Binding = tuple[str, str | None]  # schema and role
+Bound = TypeVar("Bound")
+
+
 @dataclass(frozen=True)
 class Login:
     """What the user of the connection URL is and may do, in this database."""
@@ -70,11 +73,9 @@ class PostgresSchemas(Store):
     """Tenants as schemas of one PostgreSQL database.
 
     ``url``: of the owner, or a function that gives it at first use. ``name``: the schema of a slug. ``platform``: the
-    schema of the registry.
-    ``role_per_tenant``: without it the schemas are kept apart by the search_path alone, and the owner needs no
-    CREATEROLE. ``extensions``: the one schema
-    that tenants may see beside their own. ``prepare_threshold``: psycopg's; None behind a pooler that does not know
-    prepared statements.
+    schema of the registry. ``role_per_tenant``: without it the schemas are kept apart by the search_path alone, and the
+    owner needs no CREATEROLE. ``extensions``: the one schema that tenants may see beside their own.
+    ``prepare_threshold``: psycopg's; None behind a pooler that does not know prepared statements.
     """
 
     kind = "schema"
@@ -104,7 +105,8 @@ class PostgresSchemas(Store):
         self._engine: sa.Engine | None = None
         self._async_engine: AsyncEngine | None = None
         self._login: Login | None = None
-        self._bound: OrderedDict[tuple[str, bool], tuple[str | None, Any]] = OrderedDict()
+        self._bound: OrderedDict[Binding, sa.Engine] = OrderedDict()
+        self._async_bound: OrderedDict[Binding, AsyncEngine] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<PostgresSchemas {self.template.template!r}>"
@@ -180,59 +182,63 @@ class PostgresSchemas(Store):
         if self._engine is None:
             with self._guard:
                 if self._engine is None:
-                    engine = sa.create_engine(self.url(), connect_args=self._connect_args(), **self._pool)
+                    arguments = {**self._connect_args(), "cursor_factory": routing.RoutedCursor}
+                    engine = sa.create_engine(self.url(), connect_args=arguments, **self._pool)
 
                     @sa.event.listens_for(engine, "do_connect")
-                    def connect(dialect: Any, record: Any, arguments: Any, keywords: Any) -> routing.RoutedConnection:
-                        return routing.RoutedConnection.connect(*arguments, **keywords)
+                    def connect(dialect: Any, record: Any, positional: Any, named: Any) -> routing.RoutedConnection:
+                        return routing.RoutedConnection.connect(*positional, **named)
 
-                    routing.install(engine)
-                    self._engine = engine
+                    routing.close_routes(engine.pool)
+                    self._engine = routing.RoutedEngine(engine, routing.OWNER)
         return self._engine
 
     def _connect_args(self) -> dict[str, Any]:
         return {"prepare_threshold": self._prepare_threshold, "connect_timeout": CONNECT_TIMEOUT}
 
-    def _options(self, tenant: Tenant) -> dict[str, Any]:
-        return {
-            routing.ROUTE: routing.route(SchemaName(tenant.location), tenant.role, self._extensions),
-            routing.TAG: tenant.slug,
-        }
+    def _route(self, tenant: Tenant, *, owner: bool = False) -> routing.Route:
+        role = None if owner else tenant.role
+        return routing.route(SchemaName(tenant.location), role, self._extensions, tenant.slug)
 
     def engine(self, tenant: Tenant, *, write: bool = False) -> sa.Engine:
-        bound: sa.Engine = self._remembered(
-            tenant, False, lambda: self.control_engine().execution_options(**self._options(tenant))
-        )
-        return bound
+        def bind() -> sa.Engine:
+            return routing.RoutedEngine(self.control_engine(), self._route(tenant))
+
+        return self._remembered(self._bound, tenant, bind)
 
     async def async_engine(self, tenant: Tenant, *, write: bool = False) -> AsyncEngine:
-        bound: AsyncEngine = self._remembered(
-            tenant, True, lambda: self._async().execution_options(**self._options(tenant))
-        )
-        return bound
+        def bind() -> AsyncEngine:
+            from sqlalchemy.ext.asyncio import AsyncEngine
 
-    def _remembered(self, tenant: Tenant, asynchronous: bool, make: Callable[[], Any]) -> Any:
-        key = (tenant.location, asynchronous)
+            return AsyncEngine(routing.RoutedEngine(self._async().sync_engine, self._route(tenant)))
+
+        return self._remembered(self._async_bound, tenant, bind)
+
+    def _remembered(self, bound: OrderedDict[Binding, Bound], tenant: Tenant, bind: Callable[[], Bound]) -> Bound:
+        key = (tenant.location, tenant.role)
         with self._guard:
-            role, bound = self._bound.get(key, (None, None))
-            if bound is None or role != tenant.role:
-                bound = make()
-                self._bound[key] = (tenant.role, bound)
-                if len(self._bound) > MAX_BOUND_ENGINES:
-                    self._bound.popitem(last=False)
+            found = bound.get(key)
+            if found is None:
+                found = bound[key] = bind()
+                if len(bound) > MAX_BOUND_ENGINES:
+                    bound.popitem(last=False)
             else:
-                self._bound.move_to_end(key)
-        return bound
+                bound.move_to_end(key)
+        return found
 
     def _async(self) -> AsyncEngine:
-        if self._async_engine is None:
-            from sqlalchemy.ext.asyncio import create_async_engine
+        with self._guard:
+            if self._async_engine is None:
+                from sqlalchemy.ext.asyncio import create_async_engine
 
-            connect_args = {**self._connect_args(), "async_creator_fn": routing.AsyncRoutedConnection.connect}
-            engine = create_async_engine(self.url(), connect_args=connect_args, **self._pool)
-            routing.install(engine.sync_engine)
-            self._async_engine = engine
-        return self._async_engine
+                connect_args = {
+                    **self._connect_args(),
+                    "cursor_factory": routing.AsyncRoutedCursor,
+                    "async_creator_fn": routing.AsyncRoutedConnection.connect,
+                }
+                self._async_engine = create_async_engine(self.url(), connect_args=connect_args, **self._pool)
+                routing.close_routes(self._async_engine.pool)
+            return self._async_engine
 
     def close(self) -> None:
         with self._guard:
@@ -244,7 +250,7 @@ class PostgresSchemas(Store):
     async def aclose(self) -> None:
         with self._guard:
             engine, self._async_engine = self._async_engine, None
-            self._bound.clear()
+            self._async_bound.clear()
         if engine is not None:
             await engine.dispose()
 
@@ -286,15 +292,8 @@ class PostgresSchemas(Store):
 
     @contextmanager
     def change(self, tenant: Tenant) -> Iterator[Site]:
-        owner = {
-            routing.ROUTE: routing.route(SchemaName(tenant.location), None, self._extensions),
-            routing.TAG: tenant.slug,
-        }
-        with (
-            faults(self.describe()),
-            self.control_engine().execution_options(**owner).connect() as connection,
-            connection.begin(),
-        ):
+        engine = routing.RoutedEngine(self.control_engine(), self._route(tenant, owner=True))
+        with faults(self.describe()), engine.connect() as connection, connection.begin():
             if not has_schema(connection, tenant.location):
                 raise StoreMissing(tenant.slug, self.kind, tenant.location)
             yield SchemaSite(self, tenant, connection)
@@ -320,12 +319,12 @@ class PostgresSchemas(Store):
                     names = sql.SQL(", ").join(sql.Identifier(schema.value, table) for table in batch)
                     execute(connection, sql.SQL("DROP TABLE {} CASCADE").format(names))
         with self._guard:
-            self._bound.pop((tenant.location, False), None)
-            self._bound.pop((tenant.location, True), None)
+            self._bound.pop((tenant.location, tenant.role), None)
+            self._async_bound.pop((tenant.location, tenant.role), None)
 
     @contextmanager
     def online(self, tenant: Tenant) -> Iterator[sa.Connection]:
-        path = routing.route(SchemaName(tenant.location), None, self._extensions).replace(b"; SET LOCAL", b"SET", 1)
+        path = self._route(tenant, owner=True).begin.replace(b"; SET LOCAL", b"SET", 1)
         engine = sa.create_engine(self.url(), poolclass=sa.NullPool, connect_args=self._connect_args())
 
         @sa.event.listens_for(engine, "connect")
@@ -343,8 +342,8 @@ class PostgresSchemas(Store):
         # A name no revision can guess: a statement that holds it was made from the scratch place and cannot be sent to
         # another.
         schema = SchemaName(f"tenantry_scratch_{secrets.token_hex(8)}")
-        route = {routing.ROUTE: routing.route(schema, None, self._extensions)}
-        with faults(self.describe()), self.control_engine().execution_options(**route).connect() as connection:
+        engine = routing.RoutedEngine(self.control_engine(), routing.route(schema, None, self._extensions))
+        with faults(self.describe()), engine.connect() as connection:
             transaction = connection.begin()
             try:
                 execute(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema.value)))

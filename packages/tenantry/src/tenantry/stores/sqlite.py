@@ -1,9 +1,8 @@
 """A file per tenant on SQLite.
 
 A new file is made under a temporary name, synced, and moved into place by one rename, so a file at a tenant's path is
-always whole. An LRU of open files
-stands in for a pool. Nothing here opens a file that it was not asked to make: a missing one is an error, never an empty
-database.
+always whole. An LRU of open files stands in for a pool. Nothing here opens a file that it was not asked to make: a
+missing one is an error, never an empty database.
 """
 
 from __future__ import annotations
@@ -60,8 +59,7 @@ class SqliteFiles(Store):
     """Tenants as SQLite files below one root directory.
 
     ``root``: the directory, or a function that gives it at first use. ``name``: the path of a slug below it, such as
-    ``tenant_{slug}/docex.db``.
-    The registry is ``registry.db`` at the root.
+    ``tenant_{slug}/docex.db``. The registry is ``registry.db`` at the root.
     """
 
     kind = "file"
