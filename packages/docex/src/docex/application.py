@@ -15,7 +15,7 @@ from typing import Any, Self
 from docex.config.docex_config import DocEXConfig
 from docex.config.settings import LoggingSettings, Settings, defaults
 from docex.context import UserContext
-from docex.database import check_database, open_database
+from docex.database import check_database, close_connections, open_database
 from docex.docbasket import DocBasket, new_storage_config
 from docex.document import Document
 from docex.errors import ConfigurationError, DatabaseError, NotInitialized, StorageError
@@ -70,6 +70,11 @@ class DocEX:
     def close(self) -> None:
         """Refuse further work through this object; others are not affected."""
         self.db.close()
+
+    @classmethod
+    def reset(cls) -> None:
+        """Close every connection of this process, for all tenants. Objects that are still open connect again."""
+        close_connections()
 
     # -- configuration -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from docex.config.settings import DatabaseSettings, Settings
 from docex.errors import ClosedError, DatabaseError, TenantRequired
-from docex.tenancy import ensure, existing, postgres_url, tenancy_for, tenant_errors, tenants
+from docex.tenancy import close_all, ensure, existing, postgres_url, tenancy_for, tenant_errors, tenants
 from tenantry import Migrations, Tenancy
 from tenantry.errors import StoreError, StoreMissing, TenancyError
 from tenantry.migrations import online
@@ -75,6 +75,16 @@ def check_database(settings: Settings) -> None:
         tenants(tenancy_for(settings))
     else:
         SingleDatabase(settings.database)
+
+
+def close_connections() -> None:
+    """Close every connection of this process. Objects made before may be used again: they connect anew."""
+    close_all()
+    with _guard:
+        for engines in _engines.values():
+            for engine in engines.values():
+                engine.dispose()
+        _engines.clear()
 
 
 class TenantDatabase:

@@ -92,7 +92,7 @@ class TenantRequired(TenantError, ValueError):
     def __str__(self) -> str:
         return (
             "A tenant is required when multi-tenancy is enabled, and there is no default tenant. "
-            'Name it: DocEX(user_context=UserContext(user_id="...", tenant_id="..."))'
+            "Name it: UserContext(tenant_id=...) in Python, --tenant-id on the command line."
         )
 
 

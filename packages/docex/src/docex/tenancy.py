@@ -51,6 +51,7 @@ from tenantry.tenant import Tenant, TenantStatus
 
 PLACEHOLDER = "tenant_id"
 PLATFORM_SCHEMA = "docex_platform"  # of the registry, beside the tenants' schemas
+LONGEST_ID = 100  # characters; on PostgreSQL the schema's name sets a closer limit
 MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.tables:metadata")
 
 Result = TypeVar("Result")
@@ -86,6 +87,14 @@ def tenancy_for(settings: Settings) -> Tenancy:
         if key not in _tenancies:
             _tenancies[key] = _declare(settings.database)
         return _tenancies[key]
+
+
+def close_all() -> None:
+    """Close every connection of this process. Objects made before may be used again: they connect anew."""
+    with _guard:
+        for tenancy in _tenancies.values():
+            tenancy.close()
+        _tenancies.clear()
 
 
 def _declare(database: DatabaseSettings) -> Tenancy:
@@ -127,8 +136,8 @@ def _registry_file_ids(template: str) -> frozenset[str]:
 def slug_rule(reserved: frozenset[str] = frozenset()) -> SlugRule:
     """Which tenant ids are allowed."""
     return SlugRule(
-        pattern=r"[A-Za-z0-9][A-Za-z0-9_-]*",
-        says="use A-Z, a-z, 0-9, '_' and '-', starting with a letter or digit (acme-corp, customer-123).",
+        pattern=rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_ID - 1}}}",
+        says=f"use A-Z, a-z, 0-9, '_' and '-', 1 to {LONGEST_ID} long, starting with a letter or digit (acme-corp).",
         reserved=reserved,
     )
 

@@ -46,7 +46,8 @@ def _print_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -
 
     table = Table(box=box.SIMPLE_HEAD)
     for name in columns:
-        table.add_column(name.replace("_", " ").capitalize(), overflow="fold")
+        # An id in two pieces could not be copied.
+        table.add_column(name.replace("_", " ").capitalize(), overflow="fold", no_wrap=name in ("id", "tenant_id"))
     for record in records:
         table.add_row(*(Text(_cell(record[name])) for name in columns))
     Console().print(table)

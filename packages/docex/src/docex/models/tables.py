@@ -89,7 +89,7 @@ class BasketRow(Base):
     __table_args__ = (
         UniqueConstraint("name"),
         Index("ix_docbasket_status", "status"),
-        Index("ix_docbasket_created_at", text("created_at DESC")),
+        Index("ix_docbasket_created_at", created_at.desc()),
     )
 
 
@@ -120,8 +120,8 @@ class DocumentRow(Base):
         Index("ix_document_status", "status"),
         Index("ix_document_basket_id_status", "basket_id", "status"),
         Index("ix_document_basket_id_document_type", "basket_id", "document_type"),
-        Index("ix_document_basket_id_created_at", "basket_id", text("created_at DESC")),
-        Index("ix_document_basket_id_updated_at", "basket_id", text("updated_at DESC")),
+        Index("ix_document_basket_id_created_at", "basket_id", created_at.desc()),
+        Index("ix_document_basket_id_updated_at", "basket_id", updated_at.desc()),
         Index("ix_document_basket_id_name", "basket_id", "name"),
         Index("ix_document_basket_id_checksum", "basket_id", "checksum"),
     )
