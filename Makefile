@@ -31,6 +31,9 @@ $(STAMP): constraints.txt requirements-dev.txt $(SOURCES:%=%/pyproject.toml)
 	$$pip install --quiet --requirement requirements-dev.txt $(SOURCES:%=--editable ./%)
 	@touch $@
 
+demo: install ## Show both applications at work, in .demo/
+	$(BIN)/python examples/demo.py
+
 test: install ## Run every test against a real PostgreSQL (embedded) and SQLite
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
 
@@ -48,6 +51,7 @@ soak: install ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow -q --timeout 3600
 
 clean: ## Remove what was made here, the demo's data included
-	@if [ -x $(BIN)/python ] && [ -d .demo ]; then $(BIN)/python examples/demo.py --stop; fi
+	@# The data of a running server is not pulled away from under it.
+	@if [ -x $(BIN)/beak-lims ] && [ -d .demo ]; then BEAK_HOME=$(CURDIR)/.demo/beak-lims $(BIN)/beak-lims db stop; fi
 	rm -rf .venv .demo .bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
