@@ -79,6 +79,17 @@ def test_error_without_a_state_means_that_the_server_was_not_reached() -> None:
     assert str(error) == f"Cannot connect to {WHERE}: connection refused Is the server running?"
 
 
+@pytest.mark.parametrize("kind", [psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError])
+def test_value_that_the_driver_refuses_does_not_mean_that_the_server_is_down(kind) -> None:
+    error = translated(kind("text fields cannot contain NUL (0x00) bytes"), WHERE)
+    assert type(error) is StoreError
+    assert "NUL" in str(error)
+
+
+def test_connection_that_was_closed_means_that_the_server_is_gone() -> None:
+    assert isinstance(translated(psycopg.InterfaceError("the connection is closed"), WHERE), StoreUnavailable)
+
+
 @pytest.mark.parametrize(
     ("text", "grant"),
     [

@@ -35,6 +35,8 @@ _KEY_PASSWORD = re.compile(
 )
 _SQL_PASSWORD = re.compile(r"(\bPASSWORD\s+)(E?'(?:[^'\\]|\\.|'')*')", re.IGNORECASE)
 
+# Of the driver's classes, those that without a state of the server mean: it was not reached, or the connection broke.
+_LOST = {"OperationalError", "InterfaceError"}
 _LOGIN_REFUSED = {"28000", "28P01"}
 _NOT_SERVED = {"3D000", "53300", "57P01", "57P02", "57P03", "57P05"}
 _NOT_FOUND = {"42P01", "3F000"}
@@ -92,8 +94,8 @@ def faults(
     """Turn the errors that drivers and the operating system raise inside into the engine's own.
 
     ``location`` is named in them and must hold no secret. ``user`` is the database user that a GRANT would be for; by
-    default the one in
-    ``location``. ``missing`` makes the error for a table or schema that is not there; without it that is a StoreError.
+    default the one in ``location``. ``missing`` makes the error for a table or schema that is not there; without it
+    that is a StoreError.
     """
     try:
         yield
@@ -169,8 +171,9 @@ def _from_postgres(
 ) -> TenancyError:
     state: str | None = getattr(error, "sqlstate", None)
     text = cause(error)
+    if state is None and not _LOST & {kind.__name__ for kind in type(error).__mro__}:
+        return StoreError(location, f"{text}.")  # the driver refused a value before it sent anything
     if state is None or state in _LOGIN_REFUSED or state in _NOT_SERVED or state.startswith("08"):
-        # Without a state the server said nothing: it was not reached, or the connection broke.
         return StoreUnavailable(location, text if text.endswith((".", "?")) else f"{text}.")
     if missing is not None and state in _NOT_FOUND:
         return missing(location)
