@@ -7,11 +7,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from beak_lims.settings import Settings
+from beak_lims.tenancy import declare
+from tenantry import Tenancy
 
 BIN = Path(sys.executable).parent
 TIMEOUT = 120  # seconds; a command that waits for an answer must not wait for ever
@@ -82,11 +87,35 @@ def embedded_shell(bare_shell: Shell, tmp_path: Path) -> Iterator[Shell]:
 @pytest.fixture
 def platform(shell: Shell) -> Shell:
     """A shell whose database has the control plane."""
-    shell.ok("beak-lims db upgrade")
+    with tenancy_of(shell) as tenancy:
+        tenancy.initialize()
     return shell
 
 
+@pytest.fixture
+def one(platform: Shell) -> Shell:
+    """A shell whose database has the tenant `one`, called Lab One."""
+    with tenancy_of(platform) as tenancy:
+        tenancy.provision("one", name="Lab One")
+    return platform
+
+
+@contextmanager
+def tenancy_of(shell: Shell) -> Iterator[Tenancy]:
+    """What the commands of the shell work on, without their start-up time."""
+    tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=shell.environment["BEAK_DATABASE_URL"]))
+    try:
+        yield tenancy
+    finally:
+        tenancy.close()
+
+
 Query = Callable[..., list[tuple[object, ...]]]
+# The roles of one tenant; other databases of the server may have tenants of the same slug.
+ROLES = """
+SELECT rolname FROM pg_roles WHERE rolname LIKE %s
+AND rolname LIKE '%%' || (SELECT oid::text FROM pg_database WHERE datname = current_database())
+"""
 
 
 @pytest.fixture

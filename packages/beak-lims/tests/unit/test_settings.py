@@ -77,7 +77,7 @@ def test_unusable_database_url_is_refused_without_repeating_it(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [
         ("TENANT_SCHEMA_PREFIX", "Org-"),
         ("TENANT_SCHEMA_PREFIX", "pg_"),
@@ -113,7 +113,7 @@ def test_home_may_be_relative_and_is_not_made_by_reading(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    "content, reason",
+    ("content", "reason"),
     [
         (b"BEAK_HOME=/srv\nBEAK_DATABASE_URL='postgresql://u:hidden-pass@h/d\n", "line 2"),
         (b"\xff\xfe\x00B", "UTF-8"),

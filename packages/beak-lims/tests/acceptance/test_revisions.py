@@ -1,0 +1,69 @@
+"""`db revision` has a home for both scopes, and what it writes can be applied and taken back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import beak_lims
+
+from .conftest import Query, Shell
+
+TABLE = '    op.create_table("billing_plan", sa.Column("uid", sa.String(32), primary_key=True))\n'
+
+
+@pytest.fixture
+def own_copy(shell: Shell) -> Path:
+    """A copy of the package that comes before the installed one, so that new revisions do not land in this checkout."""
+    package = Path(beak_lims.__file__).parent
+    copy = shell.directory / "src" / "beak_lims"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shell.environment["PYTHONPATH"] = str(copy.parent)
+    shell.ok("beak-lims db upgrade")
+    return copy / "migrations"
+
+
+def test_platform_revision_is_written_applied_and_taken_back(own_copy: Path, shell: Shell, query: Query) -> None:
+    written = Path(shell.ok('beak-lims db revision "billing plans" --scope platform').strip())
+    assert written.parent == own_copy / "platform" / "versions"
+    text = written.read_text()
+    written.write_text(
+        text.replace("def upgrade() -> None:\n    pass\n", f"def upgrade() -> None:\n{TABLE}").replace(
+            "def downgrade() -> None:\n    pass\n", 'def downgrade() -> None:\n    op.drop_table("billing_plan")\n'
+        )
+    )
+    shell.ok("beak-lims db upgrade")
+    table = "SELECT to_regclass('platform.billing_plan') IS NOT NULL"
+    revision = query("SELECT version_num FROM platform.alembic_version")[0][0]
+    assert query(table) == [(True,)]
+    assert str(revision) in shell.ok("beak-lims db current")
+    assert "billing plans" in shell.ok("beak-lims db history")
+    shell.ok("beak-lims db downgrade base")
+    assert query(table) == [(False,)]
+    shell.ok("beak-lims tenant provision --name One --slug one")
+
+
+def test_models_and_revisions_of_a_tenant_do_not_differ(own_copy: Path, shell: Shell) -> None:
+    written = Path(shell.ok('beak-lims db revision "nothing" --scope tenant --autogenerate').strip())
+    assert written.parent == own_copy / "tenant" / "versions"
+    assert written.read_text().count("    pass\n") == 2
+
+
+def test_a_new_tenant_revision_reaches_one_tenant_at_a_time(own_copy: Path, shell: Shell, query: Query) -> None:
+    for slug in ("one", "two"):
+        shell.ok(f"beak-lims tenant provision --name {slug} --slug {slug}")
+    before = shell.ok("beak-lims db current --tenant-slug one")
+    written = Path(shell.ok('beak-lims db revision "billing plans"').strip())
+    written.write_text(
+        written.read_text().replace("    pass\n", TABLE, 1).replace("    pass\n", '    op.drop_table("billing_plan")\n')
+    )
+    shell.ok("beak-lims tenant migrate --slug one")
+    assert query("SELECT to_regclass('org_one.billing_plan') IS NOT NULL") == [(True,)]
+    assert query("SELECT to_regclass('org_two.billing_plan') IS NOT NULL") == [(False,)]
+    assert "billing plans" in shell.ok("beak-lims db history --tenant-slug one")
+    head = before.split()[0]
+    shell.ok(f"beak-lims db downgrade {head} --tenant-slug one")
+    assert query("SELECT to_regclass('org_one.billing_plan') IS NOT NULL") == [(False,)]
+    assert query("SELECT version_num FROM org_one.alembic_version") == [(head,)]
