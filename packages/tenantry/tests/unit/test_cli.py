@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import typer
@@ -136,3 +137,10 @@ def test_a_tenants_record_holds_every_field() -> None:
     tenant = Tenant("u", "acme", "Acme", "org_acme", TenantStatus.ACTIVE, when, when, attributes={"a": 1})
     assert tenant_record(tenant)["attributes"] == {"a": 1}
     assert set(tenant_record(tenant)) == set(Tenant.__dataclass_fields__)
+
+
+def test_the_guide_tells_of_every_command() -> None:
+    guide = (Path(__file__).parents[4] / "docs" / "cli.md").read_text()
+    headings = [line for line in guide.splitlines() if line.startswith("### ")]
+    for name, _ in commands(build()):
+        assert any(name in heading for heading in headings), name

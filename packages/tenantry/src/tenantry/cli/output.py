@@ -83,7 +83,8 @@ def print_receipts(receipts: Mapping[str, str]) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person something that is no data: on stderr."""
+    """Tell the person something that is no data: on stderr, after what was printed before it."""
+    sys.stdout.flush()
     print(one_line(text), file=sys.stderr)
 
 
