@@ -24,14 +24,13 @@ from tenantry.tenant import Tenant, TenantStatus
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-REMEMBERED = 5.0  # seconds a tenant's record is trusted without asking the registry again
 MAX_REMEMBERED = 10_000  # tenants; one is about 1 kB
 
 
 class Sessions:
     """Opens sessions on the tenants of one store."""
 
-    def __init__(self, store: Store, registry: Registry, *, remembered: float = REMEMBERED) -> None:
+    def __init__(self, store: Store, registry: Registry, *, remembered: float) -> None:
         self._store = store
         self._registry = registry
         self._remembered = remembered

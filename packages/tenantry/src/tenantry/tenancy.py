@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import Session
-
 from tenantry import scope
 from tenantry.errors import DeclarationError, StoreMissing
 from tenantry.migrations import apply, online
@@ -23,13 +21,17 @@ from tenantry.provisioning import Activation, Observer, Provisioned, Provisioner
 from tenantry.registry import actor
 from tenantry.registry.journal import Operation
 from tenantry.registry.registry import Registry
-from tenantry.sessions import REMEMBERED, Sessions
 from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
 from tenantry.tenant import Tenant, TenantStatus
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
+
+    from tenantry.sessions import Sessions
+
+REMEMBERED = 5.0  # seconds a tenant's record is trusted by sessions without asking the registry again
 
 
 class Tenancy:
@@ -72,6 +74,9 @@ class Tenancy:
 
     @cached_property
     def _sessions(self) -> Sessions:
+        # Loaded here: SQLAlchemy's ORM is a third of the time that a command such as `tenant list` takes.
+        from tenantry.sessions import Sessions
+
         return Sessions(self.store, self.registry, remembered=self._remembered)
 
     def __repr__(self) -> str:
@@ -99,13 +104,11 @@ class Tenancy:
         """A session on the platform's own tables; commits at the end of the block, rolls back when an exception leaves
         it.
         """
-        with (
-            self.store.control() as connection,
-            Session(connection, join_transaction_mode="create_savepoint") as session,
-        ):
-            self.registry.check(connection=connection)
+        from sqlalchemy.orm import Session
+
+        self.registry.check()
+        with Session(self.store.control_engine()) as session, session.begin():
             yield session
-            session.commit()
 
     def acting(self, name: str, *, origin: str | None = None) -> AbstractContextManager[actor.Actor]:
         """Inside, the journal and the audit trail name this actor."""

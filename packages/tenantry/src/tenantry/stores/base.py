@@ -19,9 +19,10 @@ from tenantry.tenant import Tenant
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# One statement as a migration sent it: its SQL and its parameters (always empty on PostgreSQL, where they are written
-# into the SQL).
-Statement = tuple[str, tuple[object, ...]]
+# One statement as a migration sent it: its SQL and its parameters, by position or by name (always empty on PostgreSQL,
+# where they are written into the SQL).
+Parameters = tuple[object, ...] | dict[str, object]
+Statement = tuple[str, Parameters]
 
 
 class Site(ABC):
@@ -113,7 +114,7 @@ class Store(ABC):
 
     @abstractmethod
     def control_engine(self) -> sa.Engine:
-        """The engine of the control plane: it is bound to no tenant."""
+        """The engine of the control plane: bound to no tenant, its unqualified names are the platform's own tables."""
 
     @abstractmethod
     def control(self) -> AbstractContextManager[sa.Connection]:

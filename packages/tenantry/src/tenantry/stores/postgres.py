@@ -146,16 +146,19 @@ class PostgresSchemas(Store):
     def url(self) -> URL:
         """The owner's URL with its driver. :raises DeclarationError: it is not a PostgreSQL URL."""
         given = self._url() if callable(self._url) else self._url
+        expected = (
+            "expected postgresql://user:password@host:port/database, with '@', ':', '/' and '%' in the password"
+            " percent-encoded."
+        )
+        if isinstance(given, str) and given.partition("?")[0].count("@") > 1:
+            # SQLAlchemy would take the rest of the password for the host, and name it in every message.
+            raise DeclarationError("the database URL", expected)
         try:
             url = make_url(given)
-        except ArgumentError as error:
-            raise DeclarationError(
-                "the database URL", "expected postgresql://user:password@host:port/database."
-            ) from error
+        except (ArgumentError, ValueError):
+            raise DeclarationError("the database URL", expected) from None  # its text holds a piece of the URL
         if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
-            raise DeclarationError(
-                url.render_as_string(hide_password=True), "expected postgresql://user:password@host:port/database."
-            )
+            raise DeclarationError(url.render_as_string(hide_password=True), expected)
         return url.set(drivername="postgresql+psycopg")
 
     def login(self) -> Login:
@@ -183,22 +186,25 @@ class PostgresSchemas(Store):
             with self._guard:
                 if self._engine is None:
                     arguments = {**self._connect_args(), "cursor_factory": routing.RoutedCursor}
-                    engine = sa.create_engine(self.url(), connect_args=arguments, **self._pool)
+                    engine = sa.create_engine(self.url(), connect_args=arguments, hide_parameters=True, **self._pool)
 
                     @sa.event.listens_for(engine, "do_connect")
                     def connect(dialect: Any, record: Any, positional: Any, named: Any) -> routing.RoutedConnection:
                         return routing.RoutedConnection.connect(*positional, **named)
 
                     routing.close_routes(engine.pool)
-                    self._engine = routing.RoutedEngine(engine, routing.OWNER)
+                    self._engine = routing.RoutedEngine(engine, routing.route([self._platform]))
         return self._engine
 
     def _connect_args(self) -> dict[str, Any]:
         return {"prepare_threshold": self._prepare_threshold, "connect_timeout": CONNECT_TIMEOUT}
 
     def _route(self, tenant: Tenant, *, owner: bool = False) -> routing.Route:
-        role = None if owner else tenant.role
-        return routing.route(SchemaName(tenant.location), role, self._extensions, tenant.slug)
+        schema = SchemaName(tenant.location)
+        return routing.route(self._path(schema), None if owner else tenant.role, tenant.slug)
+
+    def _path(self, schema: SchemaName) -> list[str]:
+        return [schema.value, self._extensions.value] if self._extensions else [schema.value]
 
     def engine(self, tenant: Tenant, *, write: bool = False) -> sa.Engine:
         def bind() -> sa.Engine:
@@ -236,7 +242,9 @@ class PostgresSchemas(Store):
                     "cursor_factory": routing.AsyncRoutedCursor,
                     "async_creator_fn": routing.AsyncRoutedConnection.connect,
                 }
-                self._async_engine = create_async_engine(self.url(), connect_args=connect_args, **self._pool)
+                self._async_engine = create_async_engine(
+                    self.url(), connect_args=connect_args, hide_parameters=True, **self._pool
+                )
                 routing.close_routes(self._async_engine.pool)
             return self._async_engine
 
@@ -271,7 +279,11 @@ class PostgresSchemas(Store):
             if missing:
                 self._require(schemas=True, roles=False)
                 execute(connection, sql.SQL("CREATE SCHEMA {}").format(platform))
-            execute(connection, sql.SQL("SET LOCAL search_path TO {}").format(platform))
+            if self._extensions is not None:
+                # For everyone at once: a grant per tenant would make this one schema's list of rights ever longer.
+                extensions = sql.Identifier(self._extensions.value)
+                share = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}; GRANT USAGE ON SCHEMA {} TO PUBLIC")
+                execute(connection, share.format(extensions, extensions))
             yield connection
 
     @contextmanager
@@ -325,7 +337,9 @@ class PostgresSchemas(Store):
     @contextmanager
     def online(self, tenant: Tenant) -> Iterator[sa.Connection]:
         path = self._route(tenant, owner=True).begin.replace(b"; SET LOCAL", b"SET", 1)
-        engine = sa.create_engine(self.url(), poolclass=sa.NullPool, connect_args=self._connect_args())
+        engine = sa.create_engine(
+            self.url(), poolclass=sa.NullPool, connect_args=self._connect_args(), hide_parameters=True
+        )
 
         @sa.event.listens_for(engine, "connect")
         def enter(driver: psycopg.Connection[Any], record: Any) -> None:
@@ -342,7 +356,7 @@ class PostgresSchemas(Store):
         # A name no revision can guess: a statement that holds it was made from the scratch place and cannot be sent to
         # another.
         schema = SchemaName(f"tenantry_scratch_{secrets.token_hex(8)}")
-        engine = routing.RoutedEngine(self.control_engine(), routing.route(schema, None, self._extensions))
+        engine = routing.RoutedEngine(self.control_engine(), routing.route(self._path(schema)))
         with faults(self.describe()), engine.connect() as connection:
             transaction = connection.begin()
             try:
@@ -426,12 +440,8 @@ class SchemaSite(Site):
                 # at once.
                 default = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {} ").format(schema)
                 parts.append(default + grant.format(rights, kind, tenant))
-        path = [self._schema] + ([store._extensions] if store._extensions else [])
-        parts.append(
-            sql.SQL("SET LOCAL search_path TO {}").format(
-                sql.SQL(", ").join(sql.Identifier(name.value) for name in path)
-            )
-        )
+        path = sql.SQL(", ").join(sql.Identifier(name) for name in store._path(self._schema))
+        parts.append(sql.SQL("SET LOCAL search_path TO {}").format(path))
         execute(self._connection, sql.SQL("; ").join(parts))
         return True
 

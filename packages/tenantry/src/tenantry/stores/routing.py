@@ -9,7 +9,7 @@ another way than a :class:`RoutedEngine` begins nothing.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from psycopg import generators, pq, sql
 from sqlalchemy.engine.base import OptionEngine
 
 from tenantry.errors import DeclarationError, NoTenant
-from tenantry.names import SchemaName
 
 if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
@@ -40,13 +39,13 @@ class Route:
 OWNER = Route(b"")
 
 
-def route(schema: SchemaName, role: str | None, extensions: SchemaName | None, comment: str = "") -> Route:
-    """Its schema (and that of the extensions) alone in the search_path, and its role."""
-    path = [sql.Identifier(schema.value)] + ([sql.Identifier(extensions.value)] if extensions else [])
-    parts: list[sql.Composable] = [sql.SQL("; SET LOCAL search_path TO {}").format(sql.SQL(", ").join(path))]
+def route(schemas: Sequence[str], role: str | None = None, comment: str = "") -> Route:
+    """These schemas alone in the search_path, and this role; without one, the owner's rights."""
+    path = sql.SQL(", ").join(sql.Identifier(schema) for schema in schemas)
+    begin = sql.SQL("; SET LOCAL search_path TO {}").format(path)
     if role is not None:
-        parts.append(sql.SQL("; SET LOCAL ROLE {}").format(sql.Identifier(role)))
-    return Route(sql.Composed(parts).as_bytes(None), f"/*{comment}*/ " if comment else "")
+        begin += sql.SQL("; SET LOCAL ROLE {}").format(sql.Identifier(role))
+    return Route(begin.as_bytes(None), f"/*{comment}*/ " if comment else "")
 
 
 class Routed:

@@ -155,7 +155,7 @@ class SqliteFiles(Store):
             if held is None or held.inode != inode:
                 if held is not None:
                     stale.append(held.engine)
-                engine = create_async_engine(file_url(path, "sqlite+aiosqlite"), **POOL)
+                engine = create_async_engine(file_url(path, "sqlite+aiosqlite"), hide_parameters=True, **POOL)
                 prepare(engine.sync_engine, begin=begin(write), foreign_keys=True, confined=True)
                 held = self._async_open[key] = AsyncOpenFile(inode, engine)
             self._async_open.move_to_end(key)
@@ -456,7 +456,7 @@ def engine_for(
     path: Path, *, begin: str, foreign_keys: bool, confined: bool = False, journal: str = "WAL"
 ) -> sa.Engine:
     """An engine on one existing file."""
-    engine = sa.create_engine(file_url(path), poolclass=sa.QueuePool, **POOL)
+    engine = sa.create_engine(file_url(path), poolclass=sa.QueuePool, hide_parameters=True, **POOL)
     prepare(engine, begin=begin, foreign_keys=foreign_keys, confined=confined, journal=journal)
     return engine
 

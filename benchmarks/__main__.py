@@ -1,0 +1,134 @@
+"""`make bench`: run every benchmark on this machine and write benchmarks/RESULTS.md.
+
+The embedded server runs with its own settings, durable as in use. Figures of one run compare with each other only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from rich.console import Console
+
+from benchmarks import memory, provisioning, sessions, startup
+from benchmarks.timing import Figure
+from tenantry.embedded import EmbeddedPostgres
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+SCRATCH = Path(__file__).parents[1] / ".bench"
+console = Console(stderr=True)
+
+
+def main() -> None:
+    """Run everything and write the results."""
+    SCRATCH.mkdir(exist_ok=True)
+    os.chdir(SCRATCH)
+    server = EmbeddedPostgres(SCRATCH / "postgres")
+    parts = []
+    try:
+        url = server.start()
+        parts.append(_header(url))
+        parts.append(_provisioning(url))
+        parts.append(_sessions(url))
+        parts.append(_memory(url))
+        parts.append(_startup())
+    finally:
+        server.stop()
+    RESULTS.write_text("\n".join(parts))
+    console.print(f"written: {RESULTS}")
+
+
+@contextmanager
+def database(url: str, name: str) -> Iterator[str]:
+    """An empty database for one benchmark."""
+    console.print(f"running: {name}")
+    plain = sa.make_url(url).set(drivername="postgresql")
+    with psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield plain.set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _header(url: str) -> str:
+    with psycopg.connect(sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)) as server:
+        postgres = server.info.server_version // 10_000
+    packages = ", ".join(f"{name} {version(name)}" for name in ("sqlalchemy", "alembic", "psycopg"))
+    cores, memory_size = os.cpu_count(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        "# Benchmarks\n\n"
+        "Made by `make bench`. Each variant in turn, round after round; a figure is a median, a ratio the median of\n"
+        "the ratios round by round. Figures of one run compare with each other only.\n\n"
+        f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores ({platform.machine()}), {memory_size:.0f} GiB, "
+        f"{platform.system()};\n"
+        f"Python {platform.python_version()}, {packages}, PostgreSQL {postgres} (embedded, durable), "
+        f"SQLite {sqlite3.sqlite_version}.\n"
+    )
+
+
+def _table(figures: list[Figure], unit: float, name: str) -> str:
+    lines = [f"| | {name} | x floor |", "| --- | ---: | ---: |"]
+    lines += [f"| {figure.name} | {figure.median * unit:.3g} | {figure.ratio:.2f} |" for figure in figures]
+    return "\n".join(lines) + f"\n\n{figures[0].rounds} rounds.\n"
+
+
+def _provisioning(url: str) -> str:
+    with database(url, "bench_provisioning") as fresh:
+        on_postgres = provisioning.on_postgres(fresh, rounds=25)
+    on_sqlite = provisioning.on_sqlite(rounds=60)
+    return (
+        "## One new tenant\n\n30 tables, 240 columns, 44 foreign keys, 63 further indexes in 12 revisions;\n"
+        "ours with its record, journal, role and grants. To hold: <= 1.0 on PostgreSQL, <= 0.25 on SQLite.\n\n"
+        f"PostgreSQL\n\n{_table(on_postgres, 1_000, 'ms')}\nSQLite\n\n{_table(on_sqlite, 1_000, 'ms')}"
+    )
+
+
+def _sessions(url: str) -> str:
+    parts = [
+        "## One row by key, another tenant every time\n\nA session opened, BEGIN, one SELECT, COMMIT. "
+        "To hold: <= 1.1 of the floor, and faster than schema_translate_map.\n"
+    ]
+    for count in (50, 1_000):
+        with database(url, f"bench_sessions_{count}") as fresh:
+            figures = sessions.reading(fresh, count=count, rounds=120)
+        parts.append(f"{count:,} tenants\n\n{_table(figures, 1_000_000, 'us')}")
+        with database(url, f"bench_async_{count}") as fresh:
+            figures = sessions.reading_async(fresh, count=count, rounds=120)
+        parts.append(f"{count:,} tenants, asyncio\n\n{_table(figures, 1_000_000, 'us')}")
+    return "\n".join(parts)
+
+
+def _memory(url: str) -> str:
+    with database(url, "bench_memory") as fresh:
+        figures = memory.resident(fresh)
+    lines = [f"| | {memory.FEW} tenants, MB | {memory.MANY:,} tenants, MB | ratio |", "| --- | ---: | ---: | ---: |"]
+    lines += [
+        f"| {kind} | {few / 1e6:.1f} | {many / 1e6:.1f} | {many / few:.2f} |" for kind, (few, many) in figures.items()
+    ]
+    return (
+        "## Memory\n\nResident memory of a process after 2,000 transactions. To hold: <= 1.3.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+
+
+def _startup() -> str:
+    console.print("running: commands")
+    lines = ["| command | s |", "| --- | ---: |"]
+    lines += [f"| `{command}` | {seconds:.2f} |" for command, seconds in startup.commands().items()]
+    return "## Commands\n\nFrom the shell, the server up. To hold: < 0.5 s.\n\n" + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
