@@ -1,4 +1,6 @@
-"""An installation of DocEX for each test: its own directory, configuration and database, on SQLite and on PostgreSQL."""
+"""An installation of DocEX for each test: its own directory, configuration and database, on SQLite and on
+PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,9 @@ class Installation:
     def stores(self) -> list[str]:
         """The ids of the tenants whose schema or file is there."""
         if self.url is None:
-            return sorted(p.parent.name.removeprefix("tenant_") for p in self.directory.glob("storage/tenant_*/docex.db"))
+            return sorted(
+                p.parent.name.removeprefix("tenant_") for p in self.directory.glob("storage/tenant_*/docex.db")
+            )
         rows = self.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant\\_%'")
         return sorted(name.removeprefix("tenant_") for (name,) in rows)
 
@@ -125,9 +129,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[In
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def anywhere(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Installation]:
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """An installation on each database, nothing configured yet."""
     url = None if request.param == "sqlite" else sa.make_url(request.getfixturevalue("postgres_url"))
     yield from _installed(tmp_path, monkeypatch, url)

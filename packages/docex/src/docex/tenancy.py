@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from sqlalchemy.engine import URL
 
@@ -30,7 +30,7 @@ from docex.errors import (
     TenantNotServed,
     TenantProvisioningError,
 )
-from tenantry import Migrations, NameTemplate, PostgresSchemas, SlugRule, SqliteFiles, Tenancy
+from tenantry import Migrations, NameTemplate, SlugRule, SqliteFiles, Tenancy
 from tenantry.errors import (
     MigrationFailed,
     NameRejected,
@@ -48,6 +48,9 @@ from tenantry.errors import (
 )
 from tenantry.stores.sqlite import CONTROL_FILE
 from tenantry.tenant import Tenant, TenantStatus
+
+if TYPE_CHECKING:
+    from tenantry import PostgresSchemas
 
 PLACEHOLDER = "tenant_id"
 PLATFORM_SCHEMA = "docex_platform"  # of the registry, beside the tenants' schemas
@@ -103,6 +106,8 @@ def _declare(database: DatabaseSettings) -> Tenancy:
 
 
 def _schemas(database: DatabaseSettings) -> PostgresSchemas:
+    from tenantry import PostgresSchemas  # loads the driver, which SQLite does without
+
     wanted = database.postgres.role_per_tenant
     store = PostgresSchemas(
         postgres_url(database.postgres),
@@ -161,6 +166,20 @@ def check_tenant_id(settings: Settings, tenant_id: str) -> None:
     """:raises InvalidTenantIdError: this configuration allows no such id. Touches nothing."""
     with tenant_errors(tenant_id):
         tenancy_for(settings).store.parse(tenant_id)
+
+
+def missing_rights(tenancy: Tenancy, database: DatabaseSettings) -> str | None:
+    """What keeps tenants from having a role each, where that was left to the user's rights; None if nothing does."""
+    if database.type != "postgres" or database.postgres.role_per_tenant != "auto":
+        return None
+    with tenant_errors(""):
+        if cast("PostgresSchemas", tenancy.store).may_create_roles():
+            return None
+    user = database.postgres.user
+    return (
+        f"Tenants are kept apart by their schemas alone: the database user {user} may not create roles. "
+        f'For a role per tenant: ALTER ROLE "{user}" CREATEROLE;'
+    )
 
 
 def provision(tenancy: Tenancy, tenant_id: str) -> Made:

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # A terminal that cannot show a character must not turn a success into an error.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    _quiet_logs()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="docex")
     except (DocexError, TenancyError) as error:
@@ -44,3 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             say("Run the command with --enable-multi-tenancy, or set security.multi_tenancy_model: database_level.")
         raise SystemExit(error.exit_code) from error
     raise SystemExit(0)
+
+
+def _quiet_logs() -> None:
+    """Have DocEX's warnings told in a line each, and leave out the engine's: its errors are told once already."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logging.getLogger("docex").addHandler(handler)
+    logging.getLogger("tenantry").addHandler(logging.NullHandler())

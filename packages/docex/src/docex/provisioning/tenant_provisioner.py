@@ -22,8 +22,7 @@ from docex.errors import (
 )
 from docex.models.tables import BasketRow, new_id
 from docex.storage.filesystem import probe
-from docex.tenancy import Made, ensure, existing, exists, provision, tenancy_for, tenant_errors
-from tenantry import PostgresSchemas
+from docex.tenancy import Made, ensure, existing, exists, missing_rights, provision, tenancy_for
 
 __all__ = [
     "InvalidTenantIdError",
@@ -94,14 +93,4 @@ class TenantProvisioner:
 
     def advice(self) -> str | None:
         """What would keep tenants apart better than the database user's rights allow; None if nothing would."""
-        store = self._tenancy.store
-        if self._settings.database.postgres.role_per_tenant != "auto" or not isinstance(store, PostgresSchemas):
-            return None
-        with tenant_errors(""):
-            if store.may_create_roles():
-                return None
-        user = self._settings.database.postgres.user
-        return (
-            f"Tenants are kept apart by their schemas alone: the database user {user} may not create roles. "
-            f'For a role per tenant: ALTER ROLE "{user}" CREATEROLE;'
-        )
+        return missing_rights(self._tenancy, self._settings.database)
