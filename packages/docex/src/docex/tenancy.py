@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from sqlalchemy.engine import URL
 
 from docex.config.docex_config import DocEXConfig
-from docex.config.settings import DatabaseSettings, PostgresSettings, Settings
+from docex.config.settings import PLACEHOLDER, DatabaseSettings, PostgresSettings, Settings
 from docex.errors import (
     DatabaseError,
     InvalidTenantIdError,
@@ -52,7 +52,6 @@ from tenantry.tenant import Tenant, TenantStatus
 if TYPE_CHECKING:
     from tenantry import PostgresSchemas
 
-PLACEHOLDER = "tenant_id"
 PLATFORM_SCHEMA = "docex_platform"  # of the registry, beside the tenants' schemas
 LONGEST_ID = 100  # characters; on PostgreSQL the schema's name sets a closer limit
 MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.tables:metadata")

@@ -6,10 +6,23 @@ declared here is unknown: it is reported and has no effect.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from tenantry.errors import NameRejected
+from tenantry.names import NameTemplate
+
+PLACEHOLDER = "tenant_id"  # what stands for the tenant's id in a template
 SECTIONS = ("database", "storage", "logging", "security", "multi_tenancy", "app")
 
 
@@ -19,11 +32,22 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
+def _template(value: str) -> str:
+    try:
+        NameTemplate(value, placeholder=PLACEHOLDER)
+    except NameRejected as error:
+        raise ValueError(error.args[2].rstrip(".")) from error
+    return value
+
+
+Template = Annotated[str, AfterValidator(_template)]
+
+
 class SqliteSettings(Section):
     """Where the SQLite files lie, relative to the working directory."""
 
     path: str = Field(default="docex.db", min_length=1)  # without multi-tenancy
-    path_template: str = "storage/tenant_{tenant_id}/docex.db"  # one file per tenant
+    path_template: Template = "storage/tenant_{tenant_id}/docex.db"  # one file per tenant
 
 
 class PostgresSettings(Section):
@@ -35,7 +59,7 @@ class PostgresSettings(Section):
     user: str = Field(default="postgres", min_length=1)
     password: SecretStr = SecretStr("postgres")
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    schema_template: str = "tenant_{tenant_id}"
+    schema_template: Template = "tenant_{tenant_id}"
     role_per_tenant: Literal["auto", True, False] = "auto"  # auto: if the user has CREATEROLE
 
     @field_validator("password", mode="before")

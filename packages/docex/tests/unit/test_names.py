@@ -1,0 +1,130 @@
+"""Names of baskets and files, and tenant ids."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docex.config.settings import DatabaseSettings
+from docex.names import LONGEST_NAME, sanitise, sanitise_suffix
+from docex.tenancy import _declare, slug_rule
+from tenantry.errors import NameRejected
+
+
+@pytest.mark.parametrize(
+    ("given_", "kept"),
+    [
+        ("My Invoices!", "My_Invoices"),
+        ("a  b__c", "a_b_c"),
+        ("..hidden..", "hidden"),
+        ("../../etc/passwd", "etc_passwd"),
+        ("v1.2-final", "v1.2-final"),
+        ("日本", "unnamed"),
+        ("", "unnamed"),
+        ("x" * 100, "x" * 80),
+        ("x" * 79 + " y", "x" * 79),
+    ],
+)
+def test_names_are_sanitised(given_: str, kept: str) -> None:
+    assert sanitise(given_) == kept
+
+
+@given(st.text())
+def test_sanitised_names_are_safe_and_stay_as_they_are(text: str) -> None:
+    name = sanitise(text)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", name)
+    assert not name.startswith((".", "_"))
+    assert len(name) <= LONGEST_NAME
+    assert sanitise(name) == name
+
+
+@given(st.text())
+def test_suffixes_are_safe(text: str) -> None:
+    suffix = sanitise_suffix(text)
+    assert re.fullmatch(r"(\.[A-Za-z0-9-][A-Za-z0-9_.-]*)?", suffix)
+    assert sanitise_suffix(suffix) == suffix
+
+
+def test_ordinary_suffixes_are_kept() -> None:
+    assert [sanitise_suffix(s) for s in (".pdf", ".PDF", ".7z", "", ".", ".a b")] == [
+        ".pdf",
+        ".PDF",
+        ".7z",
+        "",
+        "",
+        ".a_b",
+    ]
+
+
+@pytest.mark.parametrize("tenant_id", ["acme-corp", "customer-123", "ACME_2", "a", "0", "9-_"])
+def test_tenant_ids_of_the_guide_are_allowed(tenant_id: str) -> None:
+    assert slug_rule().parse(tenant_id).value == tenant_id
+
+
+REFUSED = [
+    "../x",
+    "a/b",
+    "a\\b",
+    "",
+    " ",
+    "a b",
+    "x" * 300,
+    "a\0b",
+    "a\n",
+    "\u0430cme",  # Cyrillic a
+    "acm\u0435",  # Cyrillic e
+    "\uff41cme",  # full width
+    "acme\u200b",
+    "\u017f",  # the long s, which upper() turns into S
+    "\u212a",  # the Kelvin sign, which lower() turns into k
+    "_docex_system_",
+    "-x",
+    ".",
+    "..",
+    "a.b",
+    'a"b',
+    "a;b",
+    "%s",
+    "{tenant_id}",
+    "pg_x",
+    "public",
+    "PLATFORM",
+    "con",
+]
+
+
+@pytest.mark.parametrize("tenant_id", REFUSED)
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_other_tenant_ids_are_refused(kind: str, tenant_id: str) -> None:
+    store = _declare(DatabaseSettings(type=kind)).store  # type: ignore[arg-type]
+    with pytest.raises(NameRejected):
+        store.parse(tenant_id)
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{1,110}", fullmatch=True))
+def test_an_allowed_id_names_a_file_below_the_root_and_a_whole_schema(tenant_id: str) -> None:
+    for kind in ("sqlite", "postgres"):
+        store = _declare(DatabaseSettings(type=kind)).store  # type: ignore[arg-type]
+        try:
+            location = store.locate(store.parse(tenant_id))
+        except NameRejected:
+            continue
+        assert tenant_id in location
+        if kind == "postgres":
+            assert location == f"tenant_{tenant_id}"
+            assert len(location.encode()) <= 63
+        else:
+            assert PurePosixPath(location).parts == (f"tenant_{tenant_id}", "docex.db")
+
+
+def test_no_tenant_can_take_the_registrys_file() -> None:
+    settings = DatabaseSettings.model_validate({"sqlite": {"path_template": "data/{tenant_id}.db"}})
+    store = _declare(settings).store
+    assert store.locate(store.parse("acme")) == "acme.db"
+    for tenant_id in ("registry", "Registry"):
+        with pytest.raises(NameRejected):
+            store.parse(tenant_id)
