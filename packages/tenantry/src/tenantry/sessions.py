@@ -1,7 +1,8 @@
 """Sessions bound to one tenant, sync and asyncio.
 
 Every transaction of such a session begins inside the tenant, and an unknown or inactive tenant is refused before
-anything is sent. Which tenants exist is remembered for a few seconds; a status changed by this process is seen at once.
+anything is sent. Which tenants exist is remembered for a few seconds; a status changed through the same Tenancy is
+seen at once.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Sessions:
         self._remembered = remembered
         self._known: OrderedDict[str, tuple[float, Tenant]] = OrderedDict()
         self._guard = threading.Lock()
+        self._forgotten = 0  # how often; a record read before the latest time may be stale
 
     def tenant(self, slug: str | None) -> Tenant:
         """The tenant to work on: the one named, or the open scope's.
@@ -47,11 +49,13 @@ class Sessions:
         known = self._at_hand(slug)
         if known is not None:
             return known
+        forgotten = self._forgotten
         tenant = self._registry.get(slug)
         if tenant.status is not TenantStatus.ACTIVE:
-            self.forget(slug)
             raise TenantNotActive(slug, tenant.status.value)
         with self._guard:
+            if forgotten != self._forgotten:
+                return tenant
             self._known[slug] = (time.monotonic() + self._remembered, tenant)
             self._known.move_to_end(slug)
             if len(self._known) > MAX_REMEMBERED:
@@ -66,6 +70,7 @@ class Sessions:
     def forget(self, slug: str) -> None:
         """Ask the registry again at the next session of this tenant."""
         with self._guard:
+            self._forgotten += 1
             self._known.pop(slug, None)
 
     @contextmanager
@@ -75,8 +80,9 @@ class Sessions:
         ``write``: on SQLite take the write lock at BEGIN, for work that reads first and writes later.
         """
         tenant = self.tenant(slug)
-        with Session(self._store.engine(tenant, write=write)) as session, session.begin():
+        with Session(self._store.engine(tenant, write=write)) as session:
             yield session
+            session.commit()  # not session.begin(), which would forbid work after a commit in the middle
 
     @asynccontextmanager
     async def async_session(self, slug: str | None = None, *, write: bool = False) -> AsyncIterator[AsyncSession]:
@@ -91,8 +97,9 @@ class Sessions:
         tenant = self._at_hand(wanted)
         if tenant is None:
             tenant = await asyncio.to_thread(self.tenant, wanted)
-        async with AsyncSession(await self._store.async_engine(tenant, write=write)) as session, session.begin():
+        async with AsyncSession(await self._store.async_engine(tenant, write=write)) as session:
             yield session
+            await session.commit()
 
     @staticmethod
     def _wanted(slug: str | None) -> str:

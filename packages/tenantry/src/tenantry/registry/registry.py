@@ -81,9 +81,11 @@ class Registry(ControlPlane):
 
     def find(self, slug: str, *, connection: sa.Connection | None = None) -> Tenant | None:
         """The tenant of that slug, or None."""
+        if not slug.isascii() or "\0" in slug:
+            return None  # it is no slug, and PostgreSQL would refuse it as text
         with self._transaction(connection) as joined:
             row = joined.execute(self._by_slug, {"of_slug": slug}).first()
-        return None if row is None else _tenant(row)
+            return None if row is None else _tenant(row)
 
     def get(self, slug: str, *, connection: sa.Connection | None = None) -> Tenant:
         """The tenant of that slug. :raises TenantNotFound: there is none."""
@@ -225,8 +227,8 @@ class Registry(ControlPlane):
         """Whether the tenant is still this operation's to change."""
         table = self._tables.tenant
         with self._transaction(connection) as joined:
-            held = joined.execute(sa.select(table.c.operation_uid).where(table.c.uid == tenant.uid)).scalar()
-        return held == operation_uid
+            held = sa.select(table.c.operation_uid).where(table.c.uid == tenant.uid)
+            return bool(joined.scalar(held) == operation_uid)
 
     def lock_row(
         self, tenant: Tenant, operation_uid: str | None = None, *, wait: bool = True, connection: sa.Connection

@@ -8,6 +8,7 @@ RESET ROLE is the application's to prevent.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import threading
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import sql
+from psycopg import generators, pq, sql
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -52,6 +53,9 @@ TENANT_RIGHTS = (
 MAX_BOUND_ENGINES = 4096  # tenants whose bound engine is remembered; one is about 2 kB
 
 
+_LITERAL = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?P<tag>\$\w*\$).*?(?P=tag)"
+_OPAQUE = re.compile(rf"(?P<literal>{_LITERAL})|--[^\n]*|/\*.*?\*/", re.DOTALL)
+
 Binding = tuple[str, str | None]  # schema and role
 Bound = TypeVar("Bound")
 
@@ -80,6 +84,7 @@ class PostgresSchemas(Store):
 
     kind = "schema"
     dialect_name = "postgresql"
+    exclusive = False  # the registry's row is the lock
 
     def __init__(
         self,
@@ -336,7 +341,7 @@ class PostgresSchemas(Store):
 
     @contextmanager
     def online(self, tenant: Tenant) -> Iterator[sa.Connection]:
-        path = self._route(tenant, owner=True).begin.replace(b"; SET LOCAL", b"SET", 1)
+        path = self._route(tenant, owner=True).settings[0].replace(b"SET LOCAL", b"SET", 1)
         engine = sa.create_engine(
             self.url(), poolclass=sa.NullPool, connect_args=self._connect_args(), hide_parameters=True
         )
@@ -371,13 +376,14 @@ class PostgresSchemas(Store):
         texts = [text for text, _ in statements]
         message = SEPARATOR.join(texts)
         driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-        try:
-            with driver.cursor() as cursor:
-                cursor.execute(message.encode(), prepare=False)  # several commands cannot be one prepared statement
-        except psycopg.Error as error:
+        # Below psycopg's cursor, which does not say how many commands were done before the one that failed.
+        driver.pgconn.send_query(message.encode())
+        results = driver.wait(generators.execute(driver.pgconn))
+        if results and results[-1].status == pq.ExecStatus.FATAL_ERROR:
+            error = psycopg.errors.error_from_result(results[-1], encoding=driver.info.encoding)
             if driver.closed:
                 raise StoreUnavailable(self.describe(), "the connection was lost.") from error
-            raise StatementFailed(location, failed_statement(texts, error), brief(error)) from error
+            raise StatementFailed(location, failed_statement(texts, len(results) - 1, error), brief(error)) from error
 
     def _require(self, *, schemas: bool, roles: bool) -> None:
         login = self.login()
@@ -497,15 +503,24 @@ def has_schema(connection: sa.Connection, name: str) -> bool:
     )
 
 
-def failed_statement(texts: Sequence[str], error: psycopg.Error) -> int:
-    """The index of the statement of a message that the error points into; the last one where it points nowhere."""
+def failed_statement(texts: Sequence[str], done: int, error: psycopg.Error) -> int:
+    """The index of the statement of a message that failed: the one that the error points into, else the one after the
+    commands that were done.
+    """
     position = int(error.diag.statement_position or 0)
     end = 0
     for index, text in enumerate(texts):
         end += len(text) + len(SEPARATOR)
-        if 0 < position <= end:
+        done -= commands(text)
+        if 0 < position <= end or (position == 0 and done < 0):
             return index
     return len(texts) - 1
+
+
+def commands(text: str) -> int:
+    """How many commands a text holds; meant for messages, so a body of BEGIN ATOMIC may count for several."""
+    bare = _OPAQUE.sub(lambda found: "x" if found["literal"] else " ", text)
+    return sum(1 for part in bare.split(";") if part.strip())
 
 
 def brief(error: psycopg.Error) -> str:

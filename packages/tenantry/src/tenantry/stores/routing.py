@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import psycopg
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from sqlalchemy.engine.base import OptionEngine
 from tenantry.errors import DeclarationError, NoTenant
 
 if TYPE_CHECKING:
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,27 @@ class Route:
     differs from the one it was prepared under. It also names the tenant in pg_stat_activity and the server's log.
     """
 
-    begin: bytes
+    settings: tuple[bytes, ...] = ()
     comment: str = ""
 
+    @cached_property
+    def suffix(self) -> bytes:
+        """What follows BEGIN in the same message."""
+        return b"".join(b"; " + setting for setting in self.settings)
 
-OWNER = Route(b"")
+
+OWNER = Route()
+# A route that shows in an answer whether it was taken.
+PROBE, PROBED = Route((b"SET LOCAL search_path TO tenantry_probe",)), ("tenantry_probe",)
 
 
 def route(schemas: Sequence[str], role: str | None = None, comment: str = "") -> Route:
     """These schemas alone in the search_path, and this role; without one, the owner's rights."""
     path = sql.SQL(", ").join(sql.Identifier(schema) for schema in schemas)
-    begin = sql.SQL("; SET LOCAL search_path TO {}").format(path)
+    settings = [sql.SQL("SET LOCAL search_path TO {}").format(path)]
     if role is not None:
-        begin += sql.SQL("; SET LOCAL ROLE {}").format(sql.Identifier(role))
-    return Route(begin.as_bytes(None), f"/*{comment}*/ " if comment else "")
+        settings.append(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+    return Route(tuple(setting.as_bytes(None) for setting in settings), f"/*{comment}*/ " if comment else "")
 
 
 class Routed:
@@ -53,24 +61,53 @@ class Routed:
 
     route: Route | None = OWNER
 
-    # psycopg has no public hook here: 3.2 and 3.3 call this before every statement. A test that reads the messages on
-    # the wire fails when a later release does not.
+    # Whether this process has seen psycopg take a route. It has no public hook here: 3.2 and 3.3 call _start_query
+    # before every statement, and a release that does not must serve no tenant.
+    _proved: ClassVar[bool] = False
+
     def _start_query(self: Any) -> Generator[Any, Any, None]:
         route: Route | None = self.route
         if route is None:
             raise NoTenant()
         if self.autocommit:
-            if route.begin:
+            if route.settings:
                 reason = "a tenant's statements run in a transaction, which is what binds them to the tenant."
                 raise DeclarationError("isolation_level='AUTOCOMMIT'", reason)
             return
         if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             return
+        begin = psycopg.Connection._get_tx_start_command(self)
+        if self._pipeline:  # executemany: a message holds one command, but none waits for the answer to another
+            for command in (begin, *route.settings):
+                yield from self._exec_command(command)
+            yield from self._pipeline._sync_gen()
+            return
         # psycopg's own way of sending a command allows one command in a message.
-        self.pgconn.send_query(self._get_tx_start_command() + route.begin)
+        self.pgconn.send_query(begin + route.suffix)
         for result in (yield from generators.execute(self.pgconn)):
             if result.status == pq.ExecStatus.FATAL_ERROR:
                 raise psycopg.errors.error_from_result(result, encoding=self.info.encoding)
+
+    def _get_tx_start_command(self: Any) -> bytes:
+        """What psycopg's other way to begin calls, ``connection.transaction()``, which knows no route."""
+        if self.route is None or self.route.settings:
+            raise _refused("a transaction begun on the driver's own connection")
+        return psycopg.Connection._get_tx_start_command(self)
+
+    def tpc_begin(self, xid: Any) -> Any:
+        """Refused: a prepared transaction outlives its connection, and with it the route."""
+        raise _refused("a two-phase transaction")
+
+    @classmethod
+    def _judge(cls, seen: object) -> None:
+        if seen != PROBED:
+            reason = "it begins transactions in a way this release does not know, so tenants could not be kept apart."
+            raise DeclarationError(f"psycopg {psycopg.__version__}", reason)
+        cls._proved = True
+
+
+def _refused(what: str) -> DeclarationError:
+    return DeclarationError(what, "a tenant's transaction is begun by its session, which binds it to the tenant.")
 
 
 class RoutedCursor(psycopg.Cursor[Any]):
@@ -105,9 +142,39 @@ def _commented(connection: Any, query: Any) -> Any:
 class RoutedConnection(Routed, psycopg.Connection[Any]):
     """A connection whose transactions open on a route."""
 
+    @classmethod
+    def connect(cls, *arguments: Any, **options: Any) -> Self:
+        """As psycopg's; the process's first connection proves that routes are taken."""
+        connection = super().connect(*arguments, **options)
+        if not cls._proved:
+            connection.route = PROBE
+            try:
+                cls._judge(connection.execute("SHOW search_path").fetchone())
+                connection.rollback()
+            except BaseException:
+                connection.close()
+                raise
+            connection.route = OWNER
+        return connection
+
 
 class AsyncRoutedConnection(Routed, psycopg.AsyncConnection[Any]):
     """The same for asyncio."""
+
+    @classmethod
+    async def connect(cls, *arguments: Any, **options: Any) -> Self:
+        """As psycopg's; the process's first connection proves that routes are taken."""
+        connection = await super().connect(*arguments, **options)
+        if not cls._proved:
+            connection.route = PROBE
+            try:
+                cls._judge(await (await connection.execute("SHOW search_path")).fetchone())
+                await connection.rollback()
+            except BaseException:
+                await connection.close()
+                raise
+            connection.route = OWNER
+        return connection
 
 
 class RoutedEngine(OptionEngine):
@@ -121,10 +188,10 @@ class RoutedEngine(OptionEngine):
         super().__init__(proxied, options or {})
         self.route = route
 
-    def connect(self) -> sa.Connection:
-        """A connection on this engine's route."""
-        connection = super().connect()
-        driver: Any = connection.connection.driver_connection
+    def raw_connection(self) -> PoolProxiedConnection:
+        """A connection on this engine's route; SQLAlchemy's own come from here, also one that replaces a broken one."""
+        connection = super().raw_connection()
+        driver: Any = connection.driver_connection
         driver.route = self.route
         return connection
 
@@ -140,5 +207,8 @@ def close_routes(pool: sa.Pool) -> None:
     @sa.event.listens_for(pool, "checkin")
     def close(connection: Any, record: ConnectionPoolEntry) -> None:
         driver: Any = record.driver_connection
-        if driver is not None:  # an invalidated connection is gone already
-            driver.route = None
+        if driver is None:  # an invalidated connection is gone already
+            return
+        driver.route = None
+        if driver.autocommit:  # set past SQLAlchemy, which therefore does not set it back
+            record.invalidate()
