@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -124,3 +125,21 @@ def test_lost_schema_is_said_and_made_again_by_migrate(platform: Shell, query: Q
     assert platform.refused("beak-lims db current --tenant-slug one")
     platform.ok("beak-lims tenant migrate --slug one")
     assert query("SELECT name FROM org_one.laboratory") == [("First",)]
+
+
+def test_four_who_provision_one_slug_at_once_make_one_tenant(platform: Shell, query: Query) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        done = list(
+            threads.map(
+                lambda n: platform(f"beak-lims tenant provision --name N{n} --slug one --admin-email a{n}@one.example"),
+                range(4),
+            )
+        )
+    assert sorted(each.returncode for each in done) == [0, 1, 1, 1]
+    for each in done:
+        if each.returncode:
+            assert each.stderr.startswith("error: Tenant")
+            assert each.stderr.count("\n") == 1
+    (winner,) = (n for n, each in enumerate(done) if each.returncode == 0)
+    assert query("SELECT name, status FROM platform.tenant") == [(f"N{winner}", "active")]
+    assert query('SELECT email FROM org_one."user"') == [(f"a{winner}@one.example",)]
