@@ -239,11 +239,16 @@ class MigrationError(TenancyError):
 
 
 class MigrationFailed(MigrationError):
-    """A revision raised. Fields: location, revision, text of the cause."""
+    """A revision raised. Fields: location, revision, text of the cause; "partly" if it runs outside a transaction."""
 
     def __str__(self) -> str:
-        location, revision, cause = self.args
-        return f"Revision {revision} failed on {location}: {cause} Nothing of it was kept."
+        location, revision, cause, *partly = self.args
+        kept = (
+            "It leaves the transaction (autocommit_block), so what it did before may have been kept: look there first."
+            if partly
+            else "Nothing of it was kept."
+        )
+        return f"Revision {revision} failed on {location}: {cause} {kept}"
 
 
 class UnknownRevision(MigrationError):

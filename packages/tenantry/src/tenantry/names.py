@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from tenantry.errors import NameRejected
 
 MAX_IDENTIFIER = 63  # bytes; PostgreSQL's NAMEDATALEN - 1, longer names are cut without an error
+MAX_FILE_NAME = 220  # bytes; file systems take 255, and temporary files are named after the one they become
 RESERVED = frozenset({"information_schema", "public", "platform", "pg_catalog", "pg_toast"})
 # A file of one of these names, with any suffix, is a device on Windows.
 DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
@@ -89,7 +90,7 @@ class SchemaName:
 
 @dataclass(frozen=True)
 class RelativePath:
-    """A path below a storage root: no step up, no absolute part, every part at most 255 bytes."""
+    """A path below a storage root: no step up, no absolute part, every part short enough for a file system."""
 
     value: str
 
@@ -101,7 +102,7 @@ class RelativePath:
             if (
                 part in ("..", ".")
                 or part.split(".")[0].lower() in DEVICES
-                or len(part.encode()) > 255
+                or len(part.encode()) > MAX_FILE_NAME
                 or part != part.rstrip(". ")
             ):
                 raise NameRejected("file", self.value, f"the part {part!r} is not allowed in a path.")

@@ -15,11 +15,10 @@ from sqlalchemy.schema import DropTable
 
 from tenantry.errors import MigrationFailed, RevisionsRejected, StatementFailed, TenancyError, UnknownRevision
 from tenantry.migrations import online
-from tenantry.migrations.directory import Migrations
+from tenantry.migrations.directory import BASE, Migrations
 from tenantry.migrations.plan import Kind, Plan, Step
 from tenantry.migrations.planner import Planner
 from tenantry.stores.base import Site, Store
-from tenantry.stores.faults import cause
 from tenantry.tenant import Tenant
 
 Claim = Callable[
@@ -81,10 +80,11 @@ def bring(
     stands = found
     for leg in plan.legs():
         if leg[0].kind is Kind.AUTOCOMMIT:
-            with store.online(tenant) as connection:
-                _run(connection, migrations, _goal(leg[0]), location)
-                connection.commit()
             with store.change(tenant) as site:
+                claim(site.joint)  # held while the revision runs elsewhere, so that no other process begins meanwhile
+                with store.online(tenant) as connection:
+                    _run(connection, migrations, target, location, only=leg[0])
+                    connection.commit()
                 _record(site, ledger, leg[-1].after)
         else:
             with store.change(tenant) as site:
@@ -95,7 +95,7 @@ def bring(
                 if from_nothing and site.has_table(migrations.version_table):
                     # Left empty by a downgrade to base; a plan from nothing makes it anew.
                     site.connection.execute(DropTable(sa.Table(migrations.version_table, sa.MetaData())))
-                _carry_out(site, migrations, leg, location)
+                _carry_out(site, migrations, leg, target, location)
                 if from_nothing:
                     site.protect(migrations.version_table)
                 _record(site, ledger, leg[-1].after)
@@ -106,7 +106,7 @@ def bring(
     return found, plan
 
 
-def _carry_out(site: Site, migrations: Migrations, leg: Sequence[Step], location: str) -> None:
+def _carry_out(site: Site, migrations: Migrations, leg: Sequence[Step], target: str | None, location: str) -> None:
     for kind, group in groupby(leg, key=lambda step: step.kind):
         steps = list(group)
         if kind is Kind.REPLAY:
@@ -116,30 +116,37 @@ def _carry_out(site: Site, migrations: Migrations, leg: Sequence[Step], location
                 raise _failed(location, steps, error) from error
         else:
             for step in steps:
-                _run(site.connection, migrations, _goal(step), location)
+                _run(site.connection, migrations, target, location, only=step)
 
 
 def _record(site: Site, ledger: Ledger, revision: str | None) -> None:
     site.record(lambda connection: ledger(connection, revision))
 
 
-def _goal(step: Step) -> str | None:
-    """The target that makes Alembic run just this step: the revision itself on the way up, the one below on the way
-    down.
-    """
-    upwards = step.after is not None and step.revision in step.after.split(",")
-    return step.revision if upwards else step.after
-
-
 def _run(
-    connection: sa.Connection, migrations: Migrations, target: str | None, location: str, *, inline: bool = False
+    connection: sa.Connection,
+    migrations: Migrations,
+    target: str | None,
+    location: str,
+    *,
+    only: Step | None = None,
+    inline: bool = False,
 ) -> None:
+    running = [target or BASE]
     try:
-        online.run(connection, migrations, target, on_autocommit=(lambda: None) if inline else None)
+        online.run(
+            connection,
+            migrations,
+            target,
+            only=only.revision if only else None,
+            on_begin=running.append,
+            on_autocommit=(lambda: None) if inline else None,
+        )
     except TenancyError:
         raise
     except Exception as error:  # a revision is the application's code and may raise anything
-        raise MigrationFailed(location, target or "base", f"{cause(error).rstrip('.')}.") from error
+        partly = ("partly",) if only is not None and only.kind is Kind.AUTOCOMMIT else ()
+        raise MigrationFailed(location, running[-1], online.explained(error), *partly) from error
 
 
 def _failed(location: str, steps: Sequence[Step], error: StatementFailed) -> MigrationFailed:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,10 +23,10 @@ import sqlalchemy as sa
 
 from tenantry.errors import MigrationFailed, RevisionsRejected, StatementFailed, TenancyError
 from tenantry.migrations import online
-from tenantry.migrations.directory import Migrations
+from tenantry.migrations.directory import BASE, Migrations
 from tenantry.migrations.fingerprint import fingerprint, row_counts
 from tenantry.migrations.plan import Kind, Plan, Step
-from tenantry.stores.base import Statement, Store
+from tenantry.stores.base import Parameters, Statement, Store
 
 FORMAT = 1  # of a plan; plans of another format are compiled again
 CATALOGS = frozenset({"pg_catalog", "information_schema"})
@@ -114,18 +115,17 @@ def _record(migrations: Migrations, connection: sa.Connection, target: str | Non
     with recorder.listening(connection):
         try:
             online.run(
-                connection, migrations, target, on_step=recorder.end_step, on_autocommit=recorder.mark_autocommit
+                connection,
+                migrations,
+                target,
+                on_begin=recorder.begin_step,
+                on_step=recorder.end_step,
+                on_autocommit=recorder.mark_autocommit,
             )
         except TenancyError:
             raise
-        except sa.exc.DBAPIError as error:
-            raise MigrationFailed(
-                location, recorder.next_revision(target), f"{str(error.orig).splitlines()[0]}."
-            ) from error
         except Exception as error:  # a revision is the application's code and may raise anything
-            raise MigrationFailed(
-                location, recorder.next_revision(target), f"{type(error).__name__}: {error}."
-            ) from error
+            raise MigrationFailed(location, recorder.running or target or BASE, online.explained(error)) from error
     if not recorder.whole(connection):
         raise RevisionsRejected(
             migrations.directory,
@@ -140,8 +140,12 @@ class _Recorder:
     def __init__(self, migrations: Migrations) -> None:
         self.migrations = migrations
         self.steps: list[Step] = []
+        self.running: str | None = None
         self._statements: list[Statement] = []
         self._kind = Kind.REPLAY
+
+    def begin_step(self, revision: str) -> None:
+        self.running = revision
 
     def end_step(self, revision: str, after: str | None) -> None:
         kind = (
@@ -158,16 +162,6 @@ class _Recorder:
     def mark_python(self) -> None:
         if self._kind is Kind.REPLAY:
             self._kind = Kind.PYTHON
-
-    def next_revision(self, target: str | None) -> str:
-        """The revision that was running when the run stopped."""
-        done = {step.revision for step in self.steps}
-        base = None
-        for script in reversed(list(self.migrations.scripts.walk_revisions())):
-            if script.revision not in done:
-                base = script.revision
-                break
-        return base or target or "base"
 
     @contextmanager
     def listening(self, connection: sa.Connection) -> Iterator[None]:
@@ -262,8 +256,6 @@ class _SqliteRecorder(_Recorder):
 
     @contextmanager
     def listening(self, connection: sa.Connection) -> Iterator[None]:
-        import sqlite3
-
         def note(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> int:
             if action == sqlite3.SQLITE_READ and first:
                 self._read.add(first)
@@ -298,7 +290,19 @@ class _SqliteRecorder(_Recorder):
             if tables - SQLITE_CATALOG:
                 self.mark_python()
         many = parameters if executemany else [parameters]
-        self._statements.extend((statement, tuple(values or ())) for values in many)
+        self._statements.extend((statement, _plain(values)) for values in many)
+
+
+def _plain(parameters: Any) -> Parameters:
+    """Parameters of SQLite as the values that it keeps: a raw statement may have been given a date."""
+    if isinstance(parameters, dict):
+        return {name: _stored(value) for name, value in parameters.items()}
+    return tuple(_stored(value) for value in parameters or ())
+
+
+def _stored(value: Any) -> Any:
+    kept = (str, int, float, bytes, bytearray, memoryview, type(None))
+    return value if isinstance(value, kept) else sqlite3.adapt(value, sqlite3.PrepareProtocol)
 
 
 def _driver(connection: sa.Connection) -> psycopg.Connection[Any]:

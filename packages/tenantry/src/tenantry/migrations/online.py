@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from tenantry.migrations.directory import Migrations
+from tenantry.stores.faults import cause
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -34,10 +35,14 @@ def run(
     migrations: Migrations,
     target: str | None,
     *,
+    only: str | None = None,
+    on_begin: Callable[[str], None] | None = None,
     on_step: OnStep | None = None,
     on_autocommit: Callable[[], None] | None = None,
 ) -> None:
     """Bring the store behind this connection to a revision (None: base) by running each revision on the way.
+
+    ``only``: of the revisions on the way, run this one. ``on_begin`` is called with each before it runs.
 
     Inside a transaction everything stays in it. ``on_autocommit``: a revision's autocommit_block is then run inside the
     transaction as well (on a place without rows an index need not be built concurrently) and this is called; without it
@@ -45,8 +50,13 @@ def run(
     """
     from alembic.runtime.environment import EnvironmentContext
 
-    def steps(heads: tuple[str, ...], context: MigrationContext) -> list[Any]:
-        return migrations.steps(heads, target)
+    def steps(heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:
+        for step in migrations.steps(heads, target):
+            revision: str = step.revision.revision
+            if only in (None, revision):
+                if on_begin is not None:
+                    on_begin(revision)
+                yield step
 
     def applied(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
         if on_step is not None:
@@ -76,6 +86,12 @@ def run(
 
         context.autocommit_block = inline  # type: ignore[method-assign]
         environment.run_migrations()
+
+
+def explained(error: Exception) -> str:
+    """What stopped a revision: the database's own words, or the exception as Python names it."""
+    text = cause(error).rstrip(".")
+    return f"{text}." if isinstance(error, sa.exc.DBAPIError) else f"{type(error).__name__}: {text}."
 
 
 def _without_concurrently(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tenantry.stores.base import Statement
+from tenantry.stores.base import Parameters, Statement
 
 
 class Kind(StrEnum):
@@ -74,7 +74,7 @@ class Plan:
                 "revision": step.revision,
                 "after": step.after,
                 "kind": step.kind.value,
-                "statements": [[text, [_pack(value) for value in values]] for text, values in step.statements],
+                "statements": [[text, _pack_all(values)] for text, values in step.statements],
             }
             for step in self.steps
         ]
@@ -88,11 +88,23 @@ class Plan:
                 step["revision"],
                 step["after"],
                 Kind(step["kind"]),
-                tuple((text, tuple(_unpack(value) for value in values)) for text, values in step["statements"]),
+                tuple((text, _unpack_all(values)) for text, values in step["statements"]),
             )
             for step in body["steps"]
         )
         return cls(body["digest"], body["base"], body["target"], steps)
+
+
+def _pack_all(values: Parameters) -> Any:
+    if isinstance(values, dict):
+        return {name: _pack(value) for name, value in values.items()}
+    return [_pack(value) for value in values]
+
+
+def _unpack_all(values: Any) -> Parameters:
+    if isinstance(values, dict):
+        return {name: _unpack(value) for name, value in values.items()}
+    return tuple(_unpack(value) for value in values)
 
 
 def _pack(value: Any) -> Any:

@@ -78,6 +78,7 @@ class Store(ABC):
 
     kind: ClassVar[str]  # what one tenant's place is called: "schema" or "file"
     dialect_name: ClassVar[str]  # SQLAlchemy's name of the database
+    exclusive: ClassVar[bool]  # whether `lock` alone keeps other processes away
 
     def __init__(self, name: str | NameTemplate, slugs: SlugRule | None) -> None:
         self.template = name if isinstance(name, NameTemplate) else NameTemplate(name)

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ import filelock
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from tenantry.errors import StatementFailed, StoreError, StoreMissing, TenantBusy
+from tenantry.errors import NameRejected, StatementFailed, StoreDamaged, StoreError, StoreMissing, TenantBusy
 from tenantry.names import NameTemplate, RelativePath, Slug, SlugRule
 from tenantry.stores.base import Site, Statement, Store
 from tenantry.stores.faults import faults
@@ -37,6 +37,7 @@ BUSY_TIMEOUT = 30  # seconds a statement waits for another process's write
 MAX_OPEN_FILES = 64  # tenants whose file is kept open between sessions
 CONTROL_FILE = "registry.db"
 OWN_DIRECTORY = ".tenantry"  # below the root: locks and templates
+COMPANIONS = ("-wal", "-shm", "-journal")  # what SQLite appends to a file's name for files of its own
 
 
 @dataclass
@@ -64,6 +65,7 @@ class SqliteFiles(Store):
 
     kind = "file"
     dialect_name = "sqlite"
+    exclusive = True
 
     def __init__(
         self,
@@ -93,7 +95,16 @@ class SqliteFiles(Store):
         return Path(os.path.abspath(given))
 
     def locate(self, slug: Slug) -> str:
-        return self.template.path(slug).value
+        location = self.template.path(slug).value
+        first = PurePosixPath(location).parts[0].lower()
+        if first == OWN_DIRECTORY or first.startswith(CONTROL_FILE):
+            raise NameRejected(self.kind, location, "the registry and its locks are kept there; choose another slug.")
+        if location.lower().endswith(COMPANIONS):
+            reason = (
+                f"SQLite keeps its own files under names that end with {', '.join(COMPANIONS)}; choose another slug."
+            )
+            raise NameRejected(self.kind, location, reason)
+        return location
 
     def role_for(self, slug: Slug) -> str | None:
         return None
@@ -102,8 +113,9 @@ class SqliteFiles(Store):
         """The file of a location. :raises StoreError: a symbolic link on the way leads out of the root."""
         root = self.root
         path = root / RelativePath(location).value
-        if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
-            raise StoreError(path, "a symbolic link leads out of the storage root; nothing was opened.")
+        with faults(str(path)):
+            if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
+                raise StoreError(str(path), "a symbolic link leads out of the storage root; nothing was opened.")
         return path
 
     def describe(self, location: str = "") -> str:
@@ -172,11 +184,14 @@ class SqliteFiles(Store):
     def _present(self, tenant: Tenant) -> tuple[Path, int]:
         path = self.path(tenant.location)
         try:
-            return path, path.stat().st_ino
+            found = path.stat()
         except FileNotFoundError as error:
             raise StoreMissing(tenant.slug, self.kind, path) from error
         except OSError as error:
             raise StoreError(path, f"{error.strerror}.") from error
+        if found.st_size == 0:  # SQLite would take it for a new database, and the tenant's data for none
+            raise StoreDamaged(str(path), "it is empty")
+        return path, found.st_ino
 
     def close(self) -> None:
         with self._guard:
@@ -217,17 +232,20 @@ class SqliteFiles(Store):
     def lock(self, slug: str, *, wait: bool) -> Iterator[None]:
         with faults(str(self.root)):
             (self.root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
-        try:
-            with self._held(f"tenant-{slug.lower()}", wait=wait):
-                yield
-        except filelock.Timeout as error:
-            raise TenantBusy(slug) from error
+            try:
+                held = self._held(f"tenant-{slug.lower()}", wait=wait)
+            except filelock.Timeout as error:
+                raise TenantBusy(slug) from error
+        with held:
+            yield
 
     def _held(self, name: str, *, wait: bool) -> AbstractContextManager[Any]:
         return filelock.FileLock(self.root / OWN_DIRECTORY / f"{name}.lock").acquire(timeout=-1 if wait else 0)
 
     def exists(self, location: str) -> bool:
-        return self.path(location).is_file()
+        path = self.path(location)
+        with faults(str(path)):
+            return path.is_file()
 
     @contextmanager
     def construct(self, tenant: Tenant) -> Iterator[Site]:
@@ -246,7 +264,7 @@ class SqliteFiles(Store):
                 sync(path.parent)
             except BaseException:
                 site.abandon()
-                for suffix in ("", "-wal", "-shm", "-journal"):
+                for suffix in ("", *COMPANIONS):
                     site.file.with_name(site.file.name + suffix).unlink(missing_ok=True)
                 for directory in made:
                     with suppress(OSError):
@@ -286,7 +304,7 @@ class SqliteFiles(Store):
         with faults(str(path)):
             # The database goes first: a -wal without its database is harmless, a database without its -wal has lost
             # commits.
-            for suffix in ("", "-wal", "-shm", "-journal"):
+            for suffix in ("", *COMPANIONS):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
             if path.parent.is_dir():
                 self._sweep(path)
@@ -336,6 +354,15 @@ class SqliteFiles(Store):
         """Where the ready-made file of a baseline is kept."""
         return self.root / OWN_DIRECTORY / f"template-{digest}.db"
 
+    @contextmanager
+    def making_templates(self) -> Iterator[None]:
+        """One process at a time; what a killed one left is removed."""
+        (self.root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
+        with self._held("template", wait=True):
+            for left in (self.root / OWN_DIRECTORY).glob("template-*.tmp*"):
+                left.unlink(missing_ok=True)
+            yield
+
 
 class FileSite(Site):
     """One tenant's file while it is built under a temporary name, or changed in place inside one transaction."""
@@ -345,7 +372,8 @@ class FileSite(Site):
         self.records: list[Callable[[sa.Connection], None]] = []
         self._store = store
         self._new = new
-        self._sent = False
+        self._tenants = False  # whether the connection follows the rules of the tenant's own sessions
+        self._before = (0, 0)
         self._engine: sa.Engine | None = None
         self._connection: sa.Connection | None = None
 
@@ -356,11 +384,22 @@ class FileSite(Site):
                 os.close(os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
             # A new file is thrown away unless it is finished and synced, so it needs no journal of its own.
             self._engine = engine_for(
-                self.file, begin="BEGIN IMMEDIATE", foreign_keys=False, journal="MEMORY" if self._new else "WAL"
+                self.file,
+                begin="BEGIN IMMEDIATE",
+                foreign_keys=self._tenants,
+                confined=self._tenants,
+                journal="MEMORY" if self._new else "WAL",
             )
             self._connection = self._engine.connect()
             self._connection.begin()
+            self._before = self._changes(self._connection)
         return self._connection
+
+    @staticmethod
+    def _changes(connection: sa.Connection) -> tuple[int, int]:
+        """What grows with every change of the schema, and with every change of a row by this connection."""
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        return driver.execute("PRAGMA schema_version").fetchone()[0], driver.total_changes
 
     def create(self) -> bool:
         """The file itself comes with its first statement or its template."""
@@ -369,11 +408,12 @@ class FileSite(Site):
     def lay(self, digest: str, statements: Sequence[Statement]) -> None:
         template = self._store.template_path(digest)
         if not template.exists():
-            self._make_template(template, statements)
+            with self._store.making_templates():
+                if not template.exists():
+                    self._make_template(template, statements)
         shutil.copyfile(template, self.file)
 
     def _make_template(self, template: Path, statements: Sequence[Statement]) -> None:
-        template.parent.mkdir(parents=True, exist_ok=True)
         draft = FileSite(self._store, template.with_name(f"{template.name}.{secrets.token_hex(6)}.tmp"), new=True)
         try:
             draft.send(statements)
@@ -387,7 +427,6 @@ class FileSite(Site):
 
     def send(self, statements: Sequence[Statement]) -> None:
         self._store.send(self.connection, statements, str(self.file))
-        self._sent = self._sent or bool(statements)
 
     def has_table(self, name: str) -> bool:
         query = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?"
@@ -399,22 +438,33 @@ class FileSite(Site):
 
     @contextmanager
     def as_tenant(self) -> Iterator[None]:
+        if not self._tenants:
+            if self._new:
+                self._settle()  # the file is still under its temporary name: nothing is given away
+            if self._connection is None:
+                self._tenants = True
+        confined = cast("sqlite3.Connection", self.connection.connection.driver_connection)
+        allowed = confined.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         yield
+        confined.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, allowed)
 
     def record(self, write: Callable[[sa.Connection], None]) -> None:
         self.records.append(write)
 
     def finish(self) -> None:
         """Keep the change. :raises StoreError: rows point at rows that are not there."""
+        self._settle()
+
+    def _settle(self) -> None:
         if self._connection is None:
             return
-        if self._sent and not self._new:
+        if not self._tenants and self._changes(self._connection) != self._before:
             # Foreign keys are off while tables are rebuilt: dropping the old table would delete every row that points
             # at it.
             broken = self._connection.exec_driver_sql("PRAGMA foreign_key_check").first()
             if broken is not None:
                 reason = f"rows of {broken[0]!r} would point at no row of {broken[2]!r}; the change was undone."
-                raise StoreError(self.file, reason)
+                raise StoreError(str(self.file), reason)
         self._connection.commit()
         if self._new:
             driver = cast("sqlite3.Connection", self._connection.connection.driver_connection)
