@@ -47,6 +47,9 @@ format: install ## Put the sources into their one format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: install ## Measure against the floor of the same run; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
 soak: install ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow -q --timeout 3600
 

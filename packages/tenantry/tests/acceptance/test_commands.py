@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tenantry.embedded import EmbeddedPostgres
 
 NOTES = Path(__file__).parents[4] / "examples" / "notes"
 COMMAND = str(Path(sys.executable).with_name("tenantry"))
@@ -326,3 +329,38 @@ def test_a_terminal_gets_a_table(ready: Application, terminal: Callable[[Applica
     assert "Location" in shown
     assert ready.location("acme") in shown
     assert "Failed step" not in shown
+
+
+SERVED = """
+from pathlib import Path
+from tenantry.cli import database_commands, group, run
+from tenantry.embedded import EmbeddedPostgres
+
+app = group("Served by an embedded server.")
+app.add_typer(database_commands(lambda: None, lambda: EmbeddedPostgres(Path("{directory}"))), name="db")
+run(app)
+"""
+
+
+def test_the_embedded_server_is_started_and_stopped_by_command(tmp_path: Path) -> None:
+    # Not below pytest's directory: that is closed to the user who runs root's server.
+    directory = Path(tempfile.mkdtemp(prefix="served-"))
+    script = tmp_path / "served.py"
+    script.write_text(SERVED.format(directory=directory))
+
+    def out(command: str) -> str:
+        return subprocess.run(
+            [sys.executable, str(script), "db", command], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+
+    try:
+        assert out("stop") == "Embedded PostgreSQL was not running.\n"
+        started = out("start")
+        assert started.startswith("Embedded PostgreSQL is running: postgresql+psycopg://")
+        assert out("start") == started
+        assert EmbeddedPostgres(directory).running()
+        assert out("stop") == "Embedded PostgreSQL stopped.\n"
+        assert not EmbeddedPostgres(directory).running()
+    finally:
+        EmbeddedPostgres(directory).stop()
+        shutil.rmtree(directory)

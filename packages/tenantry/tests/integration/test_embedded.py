@@ -314,3 +314,25 @@ def test_another_user_cannot_reach_the_server(server: EmbeddedPostgres) -> None:
     shown = subprocess.run([sys.executable, "-c", code, sockets], capture_output=True, text=True, check=False)
     assert shown.returncode == 1
     assert "Permission denied" in shown.stderr
+
+
+@pytest.mark.slow
+def test_what_was_committed_outlives_twenty_kills(directory: Path) -> None:
+    server = EmbeddedPostgres(directory)  # syncs to disk
+    query(server.start("app"), "CREATE TABLE kept (n int PRIMARY KEY)")
+    committed = 0
+    for _ in range(20):
+        with psycopg.connect(dsn(server.start("app")), autocommit=True) as connection:
+            killed_at = time.monotonic() + 0.3
+            try:
+                while True:
+                    connection.execute("INSERT INTO kept VALUES (%s)", [committed])
+                    committed += 1
+                    if time.monotonic() > killed_at:
+                        os.kill(pid_of(server), signal.SIGKILL)
+            except psycopg.OperationalError:
+                pass
+        # The statement that was cut off may have been committed all the same; nothing that was may be missing.
+        [[kept]] = query(server.start("app"), "SELECT count(*) FROM kept")
+        assert kept in (committed, committed + 1)
+        committed = int(str(kept))
