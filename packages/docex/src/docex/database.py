@@ -173,7 +173,11 @@ def _opened(settings: DatabaseSettings) -> dict[bool, sa.Engine]:
     with _guard:
         if key not in _engines:
             engines = _engines_for(settings)
-            _prepare(engines[True], _place(settings))
+            try:
+                _prepare(engines[True], _place(settings))
+            except BaseException:
+                engines[True].dispose()
+                raise
             _engines[key] = engines
         return _engines[key]
 

@@ -161,10 +161,10 @@ def postgres_url(postgres: PostgresSettings) -> URL:
     )
 
 
-def check_tenant_id(settings: Settings, tenant_id: str) -> None:
+def check_tenant_id(tenancy: Tenancy, tenant_id: str) -> None:
     """:raises InvalidTenantIdError: this configuration allows no such id. Touches nothing."""
     with tenant_errors(tenant_id):
-        tenancy_for(settings).store.parse(tenant_id)
+        tenancy.store.parse(tenant_id)
 
 
 def missing_rights(tenancy: Tenancy, database: DatabaseSettings) -> str | None:
@@ -186,6 +186,7 @@ def provision(tenancy: Tenancy, tenant_id: str) -> Made:
 
     :raises TenantExistsError: the tenant is there and whole. :raises InvalidTenantIdError: its id is not allowed.
     """
+    check_tenant_id(tenancy, tenant_id)
     with tenant_errors(tenant_id):
         try:
             _with_registry(tenancy, lambda: tenancy.provision(tenant_id))
@@ -206,6 +207,7 @@ def ensure(tenancy: Tenancy, tenant_id: str, user_id: str) -> Tenant:
 
     :raises TenantNotServed: it is not active.
     """
+    check_tenant_id(tenancy, tenant_id)
     with tenant_errors(tenant_id), tenancy.acting(user_id):
         tenant = _with_registry(tenancy, lambda: tenancy.ensure(tenant_id))
         return _served(tenant)
@@ -213,8 +215,8 @@ def ensure(tenancy: Tenancy, tenant_id: str, user_id: str) -> Tenant:
 
 def existing(tenancy: Tenancy, tenant_id: str) -> Tenant:
     """The tenant. :raises TenantNotProvisioned: there is none. :raises TenantNotServed: it is not active."""
+    check_tenant_id(tenancy, tenant_id)
     with tenant_errors(tenant_id):
-        tenancy.store.parse(tenant_id)
         try:
             return _served(tenancy.get(tenant_id))
         except RegistryMissing as error:

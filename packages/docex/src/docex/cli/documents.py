@@ -83,8 +83,9 @@ def search_documents(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the documents that carry all the given metadata."""
+    wanted = parsed(metadata)
     basket = opened_basket(tenant_id, basket_id)
-    _print(basket.find_documents_by_metadata(parsed(metadata), limit, offset, order_by, order_desc), format)
+    _print(basket.find_documents_by_metadata(wanted, limit, offset, order_by, order_desc), format)
 
 
 @app.command("get")
@@ -117,7 +118,8 @@ def add_document(
     document_type: Annotated[str, typer.Option(help="What kind of document it is.")] = "file",
 ) -> None:
     """Add a file to a basket and print the document's id and name."""
-    document = opened_basket(tenant_id, basket_id).add(file, document_type, parsed(metadata))
+    given = parsed(metadata)
+    document = opened_basket(tenant_id, basket_id).add(file, document_type, given)
     print(f"{document.id}\t{document.name}")
 
 

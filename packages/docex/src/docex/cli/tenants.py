@@ -47,12 +47,13 @@ def provision_tenant(
     """
     from docex.config.docex_config import DocEXConfig
     from docex.provisioning.tenant_provisioner import Made, TenantBusyError, TenantExistsError, TenantProvisioner
-    from docex.tenancy import check_tenant_id
+    from docex.tenancy import check_tenant_id, tenancy_for
 
     config = DocEXConfig()
     if enable_multi_tenancy:
         # An id that is refused must leave the configuration as it was.
-        check_tenant_id(config.preview(security={"multi_tenancy_model": "database_level"}), tenant_id)
+        enabled = config.preview(security={"multi_tenancy_model": "database_level"})
+        check_tenant_id(tenancy_for(enabled), tenant_id)
         if config.enable_multi_tenancy():
             say(f"Multi-tenancy is enabled in {config.path}.")
     provisioner = TenantProvisioner(config)

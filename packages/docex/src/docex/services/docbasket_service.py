@@ -145,7 +145,7 @@ class DocBasketService:
         by_status = select(DocumentRow.status, func.count()).where(of_basket).group_by(DocumentRow.status)
         by_type = select(DocumentRow.document_type, func.count()).where(of_basket).group_by(DocumentRow.document_type)
         with self._db.session() as session:
-            return dict(session.execute(by_status).tuples().all()), dict(session.execute(by_type).tuples().all())
+            return dict(session.execute(by_status).all()), dict(session.execute(by_type).all())
 
     def delete(self, basket_id: str) -> set[str]:
         """Remove a basket with its documents. Returns the keys of their contents.

@@ -83,8 +83,12 @@ class DocumentService:
         self._basket_id = basket_id
 
     def duplicate(self, source: str, checksum: str) -> DocumentRecord | None:
-        """The document that has this content from this source; an event tells that it came again."""
+        """The document that has this content from this source; an event tells that it came again.
+
+        :raises BasketNotFound: the basket was removed.
+        """
         with self._db.session(write=True) as session:
+            lock_basket(session, self._basket_id)
             return self._duplicate(session, source, checksum)
 
     def create(self, draft: Draft) -> DocumentRecord:

@@ -1,0 +1,5 @@
+"""``python -m docex``: the command ``docex``."""
+
+from docex.cli import main
+
+main()
