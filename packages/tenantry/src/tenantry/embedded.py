@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import stat
@@ -26,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 from tenantry.errors import EmbeddedServerError
 
@@ -34,6 +35,7 @@ MAJOR = "18"  # of the wheel's programs
 SERVER_USER = "pgserver"  # whom the server runs as when root starts it
 SUPERUSER = "postgres"  # PostgreSQL's own name for its first role
 PORT = 5432  # part of the socket's name only: nothing listens on TCP
+LOG = "server.log"  # in the data directory
 START_TIMEOUT = 60  # seconds; recovery after a power loss is included
 STOP_TIMEOUT = 60.0  # seconds
 ORPHANS_TIMEOUT = 10.0  # seconds; for the children of a killed server to notice and end
@@ -107,12 +109,12 @@ class EmbeddedPostgres:
         sockets = self._ready_socket_directory()
         if sockets is None:
             raise EmbeddedServerError(str(self.directory), "is not running. `db start` starts it.")
-        host = quote_plus(str(sockets))
+        host = quote(str(sockets), safe="")
         return f"postgresql+psycopg://{SUPERUSER}@/{quote(database, safe='')}?host={host}&port={PORT}"
 
     def _lock(self) -> _Lock:
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise EmbeddedServerError(str(self.directory), f"cannot be made: {error.strerror}.") from error
         return _Lock(self.directory)
@@ -156,32 +158,39 @@ class EmbeddedPostgres:
         self._start()
 
     def _start(self) -> None:
-        programs = _programs(self.directory)
-        server = _server_user(self.directory)
-        if server is not None:
-            _let_pass(self.directory, server)
-            _let_pass(programs, server)
-            _let_read(programs.parent)
-        self._initialize(programs, server)
-        sockets = self._socket_directory(server)
-        self._disown_stale_locks(sockets)
+        try:
+            programs = _programs(self.directory)
+            server = _server_user(self.directory)
+            if server is not None:
+                _let_pass(self.directory, server)
+                _let_pass(programs, server)
+                _let_read(programs.parent)
+            self._initialize(programs, server)
+            sockets = self._socket_directory(server)
+            self._disown_stale_locks(sockets)
+        except OSError as error:
+            reason = f"cannot be used: {error.strerror} ({error.filename})."
+            raise EmbeddedServerError(str(self.directory), reason) from error
         settings = {
             "listen_addresses": "",
-            "unix_socket_directories": str(sockets),
+            "unix_socket_directories": '"' + str(sockets).replace('"', '""') + '"',
             "unix_socket_permissions": "0700",
             "port": str(PORT),
             "log_checkpoints": "off",
             **self._settings,
         }
-        options = " ".join(f"-c {name}={_shell_quoted(value)}" for name, value in settings.items())
-        command = ["-D", str(self._data), "-l", str(self._data / "server.log"), "-o", options]
+        # pg_ctl gives its command to a shell and quotes paths by halves, hence relative paths.
+        options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
+        command = ["-D", self._data.name, "-l", f"{self._data.name}/{LOG}", "-o", options]
         command += ["-w", "-t", str(START_TIMEOUT), "start"]
+        log = self._data / LOG
         deadline = time.monotonic() + ORPHANS_TIMEOUT
-        while _run(programs / "pg_ctl", command, server).returncode != 0:
-            tail = self._log_tail()
+        while True:
+            written = log.stat().st_size if log.exists() else 0
+            if _run(programs / "pg_ctl", command, server, self.directory).returncode == 0 or self._pid() is not None:
+                return  # with a process there, a start whose command was killed has come first
+            tail = self._log_tail(written)
             # The children of a killed server live on for a moment, and PostgreSQL rightly refuses to start beside them.
-            if self._pid() is not None:
-                return  # a start whose command was killed has come first
             if "shared memory block" not in tail or time.monotonic() > deadline:
                 raise EmbeddedServerError(str(self.directory), "did not start." + tail)
             time.sleep(0.1)
@@ -198,22 +207,20 @@ class EmbeddedPostgres:
             return
         # A cluster is complete or not there: one that was interrupted lies under another name and is thrown away.
         unfinished = self.directory / "data.unfinished"
-        try:
-            if unfinished.exists():
-                shutil.rmtree(unfinished)
-            unfinished.mkdir(mode=0o700)
-            if server is not None:
-                os.chown(unfinished, server.pw_uid, server.pw_gid)
-            command = ["-D", str(unfinished), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-instructions"]
-            # The built-in locale sorts alike on every system and does not change with the system's libraries.
-            command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-            result = _run(programs / "initdb", command, server)
-            if result.returncode != 0:
-                reason = f"cannot be initialized. {_last_line(result.stdout)}"
-                raise EmbeddedServerError(str(self.directory), reason)
-            unfinished.rename(self._data)
-        except OSError as error:
-            raise EmbeddedServerError(str(self.directory), f"cannot be initialized: {error.strerror}.") from error
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
+        if server is not None:
+            os.chown(unfinished, server.pw_uid, server.pw_gid)
+        command = ["-D", unfinished.name, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-instructions"]
+        # The built-in locale sorts alike on every system and does not change with the system's libraries.
+        command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        result = _run(programs / "initdb", command, server, self.directory)
+        if result.returncode != 0:
+            said = [line for line in result.stdout.splitlines() if "error:" in line or "FATAL:" in line]
+            reason = f"cannot be initialized: {_last_line(chr(10).join(said) or result.stdout)}."
+            raise EmbeddedServerError(str(self.directory), reason)
+        unfinished.rename(self._data)
 
     def _disown_stale_locks(self, sockets: Path) -> None:
         """Make the lock files that a dead server left believable to PostgreSQL.
@@ -233,7 +240,8 @@ class EmbeddedPostgres:
             path.unlink()
 
     def _socket_directory(self, server: pwd.struct_passwd | None) -> Path:
-        if len(os.fsencode(_socket(self._data))) <= MAX_SOCKET_PATH:
+        # libpq takes a comma for the end of one host and the beginning of another.
+        if len(os.fsencode(_socket(self._data))) <= MAX_SOCKET_PATH and "," not in str(self._data):
             return self._data  # PostgreSQL keeps it at 0700
         uid = os.geteuid() if server is None else server.pw_uid
         name = hashlib.sha256(os.fsencode(self._data)).hexdigest()[:16]
@@ -246,7 +254,7 @@ class EmbeddedPostgres:
             found = short.lstat()
             # Anybody can make names in the temporary directory: one that is not surely ours is never used.
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or stat.S_IMODE(found.st_mode) != 0o700:
-                reason = f"its path is too long for a socket, and {short} is not a private directory. Remove that."
+                reason = f"its path cannot hold a socket, and {short} is not a private directory. Remove that."
                 raise EmbeddedServerError(str(self.directory), reason) from None
         return short
 
@@ -276,14 +284,14 @@ class EmbeddedPostgres:
             raise EmbeddedServerError(str(self.directory), f"{_last_line(str(error))}.") from error
         return url
 
-    def _log_tail(self) -> str:
-        """The last word of the server's log on why it failed, as a sentence to append."""
-        log = self._data / "server.log"
+    def _log_tail(self, since: int = 0) -> str:
+        """The last word of the server's log, from a size on, on why it ended, as a sentence to append."""
+        log = self._data / LOG
         try:
-            lines = log.read_text(errors="replace").splitlines()
+            lines = log.read_bytes()[since:].decode(errors="replace").splitlines()
         except OSError:
             return ""
-        fatal = [line for line in lines[-50:] if "FATAL:" in line or "PANIC:" in line or "ERROR:" in line]
+        fatal = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
         said = f" It said: {fatal[-1].split(': ', 1)[-1].strip()}." if fatal else ""
         return f"{said} Its log is {log}."
 
@@ -369,7 +377,7 @@ def _let_pass(path: Path, server: pwd.struct_passwd) -> None:
 
     :raises EmbeddedServerError: a directory is closed to others and belongs to a group that must keep it.
     """
-    for directory in [path, *path.parents]:
+    for directory in dict.fromkeys([path, *path.parents, path.resolve(), *path.resolve().parents]):
         found = directory.stat()
         if found.st_mode & stat.S_IXOTH or found.st_uid == server.pw_uid:
             continue
@@ -395,8 +403,10 @@ def _let_read(install: Path) -> None:
                 file.chmod(0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
-def _run(program: Path, arguments: Sequence[str], server: pwd.struct_passwd | None) -> subprocess.CompletedProcess[str]:
-    """Run a program of PostgreSQL as the server's user; its talk, both streams, is in ``stdout``."""
+def _run(
+    program: Path, arguments: Sequence[str], server: pwd.struct_passwd | None, directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of PostgreSQL in a directory as the server's user; its talk, both streams, is in ``stdout``."""
     # PGPORT, PGDATA and their like belong to some other server, and LC_* may name a locale that is not there.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))} | {"LC_ALL": "C"}
     with tempfile.TemporaryFile("w+") as talk:  # a pipe would stay open in the server, and the read never end
@@ -408,7 +418,7 @@ def _run(program: Path, arguments: Sequence[str], server: pwd.struct_passwd | No
             stdout=talk,
             stderr=subprocess.STDOUT,
             env=environment,
-            cwd="/",
+            cwd=directory,
             umask=0o077,
             user=None if server is None else server.pw_uid,
             group=None if server is None else server.pw_gid,
@@ -417,11 +427,6 @@ def _run(program: Path, arguments: Sequence[str], server: pwd.struct_passwd | No
         talk.seek(0)
         completed.stdout = talk.read()
     return completed
-
-
-def _shell_quoted(value: str) -> str:
-    # pg_ctl hands its -o through a shell, then the server splits nothing further.
-    return "'" + value.replace("'", "'\\''") + "'"
 
 
 def _last_line(text: str) -> str:

@@ -19,8 +19,6 @@ from uuid import uuid4
 
 import pytest
 
-from tenantry.embedded import EmbeddedPostgres
-
 if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import URL
@@ -43,7 +41,11 @@ _directory_key = pytest.StashKey[Path]()
 def postgres_server_url(request: pytest.FixtureRequest) -> str:
     """The URL of a server on which the tests may create databases and roles."""
     given = os.environ.get(SERVER_VARIABLE)
-    return given or EmbeddedPostgres(_directory(request.config), settings=SETTINGS).start()
+    if given:
+        return given
+    from tenantry.embedded import EmbeddedPostgres  # not where every pytest run of a project would load it
+
+    return EmbeddedPostgres(_directory(request.config), settings=SETTINGS).start()
 
 
 @pytest.fixture
@@ -122,6 +124,8 @@ def _remove_abandoned() -> None:
 
 
 def _remove(directory: Path) -> None:
+    from tenantry.embedded import EmbeddedPostgres
+
     EmbeddedPostgres(directory).stop()
     shutil.rmtree(directory, ignore_errors=True)  # two runs may remove one abandoned server
 

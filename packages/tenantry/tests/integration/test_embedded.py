@@ -186,7 +186,7 @@ def test_a_path_too_long_for_a_socket_uses_a_private_short_one(directory: Path) 
         url = server.start()
         assert query(url, "SELECT 1") == [(1,)]
         [sockets] = query(url, "SHOW unix_socket_directories")
-        assert stat.S_IMODE(Path(str(sockets[0])).stat().st_mode) == 0o700
+        assert stat.S_IMODE(Path(str(sockets[0]).strip('"')).stat().st_mode) == 0o700
         server.stop()
         server.start()  # the short directory is there already, and is ours
     finally:
@@ -198,13 +198,13 @@ def test_a_short_socket_directory_made_by_someone_else_is_refused(directory: Pat
     url = server.start()
     [sockets] = query(url, "SHOW unix_socket_directories")
     server.stop()
-    Path(str(sockets[0])).chmod(0o777)
+    Path(str(sockets[0]).strip('"')).chmod(0o777)
     try:
         with pytest.raises(EmbeddedServerError, match="not a private directory"):
             server.start()
         assert not server.running()
     finally:
-        shutil.rmtree(str(sockets[0]))
+        shutil.rmtree(str(sockets[0]).strip('"'))
 
 
 def test_a_cluster_of_another_major_version_is_refused_and_left_alone(server: EmbeddedPostgres) -> None:
@@ -228,6 +228,16 @@ def test_a_server_that_cannot_start_says_why(server: EmbeddedPostgres) -> None:
     assert not server.running()
 
 
+def test_a_cluster_that_cannot_be_made_says_why_and_leaves_no_half(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "SUPERUSER", "pg_not_allowed")
+    with pytest.raises(EmbeddedServerError, match=r"cannot be initialized: .*pg_not_allowed"):
+        server.start()
+    monkeypatch.undo()
+    assert query(server.start(), "SELECT 1") == [(1,)]
+
+
 def test_a_directory_that_cannot_be_made_is_one_clear_error(directory: Path) -> None:
     directory.write_text("a file")
     with pytest.raises(EmbeddedServerError, match="cannot be made"):
@@ -241,6 +251,26 @@ def test_without_the_wheel_the_error_says_what_to_install(
     monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EmbeddedServerError, match=r"tenantry\[embedded\]"):
         server.start()
+
+
+@pytest.mark.parametrize("name", ["a b", "quo'te", 'quo"te', "com,ma", "$(touch made)`touch made`", "percent%2Fü"])
+def test_any_path_will_do(directory: Path, name: str) -> None:
+    server = EmbeddedPostgres(directory / name, settings={"fsync": "off"})
+    try:
+        assert query(server.start("app"), "SELECT current_database()") == [("app",)]
+        assert not list(directory.parent.rglob("made"))
+    finally:
+        server.stop()
+
+
+def test_a_symbolic_link_will_do(directory: Path) -> None:
+    (directory.parent / "real").mkdir(mode=0o700)
+    directory.symlink_to(directory.parent / "real")
+    server = EmbeddedPostgres(directory / "postgres", settings={"fsync": "off"})
+    try:
+        assert query(server.start(), "SELECT 1") == [(1,)]
+    finally:
+        server.stop()
 
 
 @as_root
