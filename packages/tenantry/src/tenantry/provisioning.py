@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STEPS = ("reserve", "create", "migrate", "seed", "verify", "activate")
+YOUNG = 0.5  # seconds for which a provisioning that holds no lock is not taken for an interrupted one
 ENSURE_PAUSE = 0.05  # seconds between two looks at a tenant that another process is making
 ENSURE_PATIENCE = 300.0  # seconds after which waiting for it is an error
 
@@ -149,20 +151,27 @@ class Provisioner:
                     raise self._taken(held)
                 if self.store.exists(location):
                     raise StoreExists(self.store.kind, location)
-                reservation = self.registry.reserve(
-                    parsed,
-                    name=name or parsed.value,
-                    location=location,
-                    role=self.store.role_for(parsed),
-                    admin_email=admin_email,
-                    attributes=attributes,
-                    options=options,
-                )
+                try:
+                    reservation = self.registry.reserve(
+                        parsed,
+                        name=name or parsed.value,
+                        location=location,
+                        role=self.store.role_for(parsed),
+                        admin_email=admin_email,
+                        attributes=attributes,
+                        options=options,
+                    )
+                except TenantExists as error:
+                    rival = self.registry.find(parsed.value)
+                    raise error if rival is None else self._taken(rival) from error
             return self._build(reservation.tenant, reservation.operation_uid, dict(options or {}), clock)
 
     def _taken(self, held: Tenant) -> TenancyError:
         """Tell a tenant that is being made now from one whose making was interrupted."""
-        if held.status is TenantStatus.PROVISIONING:
+        if held.status is TenantStatus.PROVISIONING and not self.store.exclusive:
+            # Between its record and its work a provisioning holds no lock yet.
+            if (datetime.now(UTC) - held.updated_at).total_seconds() < YOUNG:
+                return TenantBusy(held.slug)
             with suppress(TenantNotFound), self.store.control_engine().begin() as connection:
                 try:
                     self.registry.lock_row(held, wait=False, connection=connection)
@@ -184,25 +193,15 @@ class Provisioner:
             try:
                 if held is None:
                     return self.provision(slug, **details).tenant
-                return self._finish_if_abandoned(held)
+                taken = self._taken(held)
+                if isinstance(taken, TenantBusy):
+                    raise taken
+                return self.migrate(held.slug).tenant  # no process works on it any more
             except (TenantBusy, TenantExists) as error:
                 other_case = isinstance(error, TenantExists) and error.args[1] != parsed.value
                 if other_case or time.monotonic() > deadline:
                     raise
                 time.sleep(ENSURE_PAUSE)
-
-    def _finish_if_abandoned(self, held: Tenant) -> Tenant:
-        """Take over a provisioning that no process works on any more. A young record may only be between its two
-        transactions.
-        """
-        taken = self._taken(held)
-        if isinstance(taken, TenantBusy):
-            raise taken
-        time.sleep(ENSURE_PAUSE)
-        now = self.registry.find(held.slug)
-        if now is None or now.status is not TenantStatus.PROVISIONING or now.updated_at != held.updated_at:
-            raise TenantBusy(held.slug)
-        return self.migrate(held.slug).tenant
 
     def _build(self, tenant: Tenant, operation: str, options: Mapping[str, Any], clock: _Clock) -> Provisioned:
         """Everything after the record, as one: the place, its tables, its seeds and the status ``active``."""
