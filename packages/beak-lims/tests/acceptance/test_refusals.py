@@ -20,15 +20,11 @@ def schemas(query: Query) -> set[object]:
 
 UNKNOWN = [
     "tenant migrate --slug nobody",
-    "tenant activate --slug nobody",
     "tenant activate --slug nobody --force",
     "tenant cleanup --slug nobody --drop-schema",
-    "tenant show --slug nobody",
     "tenant add-lab --slug nobody --name Lab",
     "tenant add-admin --slug nobody --email a@b.example",
     "db current --tenant-slug nobody",
-    "db upgrade --tenant-slug nobody",
-    "db downgrade base --tenant-slug nobody",
 ]
 
 
@@ -90,12 +86,7 @@ def test_unknown_organization_is_not_found(one: Shell, query: Query) -> None:
 
 
 SLUGS = [
-    ("Acme", "Slug must match ^[a-z][a-z0-9_]{0,62}$"),
     ("acme-corp", "Slug must match ^[a-z][a-z0-9_]{0,62}$"),
-    ("'../etc'", "Slug must match ^[a-z][a-z0-9_]{0,62}$"),
-    ("''", "Slug must match ^[a-z][a-z0-9_]{0,62}$"),
-    ("x" * 64, "Slug must match ^[a-z][a-z0-9_]{0,62}$"),
-    ("\N{CYRILLIC SMALL LETTER A}cme", "Slug must match ^[a-z][a-z0-9_]{0,62}$"),
     ("pg_acme", "Slug cannot start with reserved prefix 'pg_'"),
     ("x" * 60, "it is 64 bytes long and PostgreSQL cuts names after 63"),
 ]
@@ -107,12 +98,6 @@ def test_slug_that_is_not_allowed_is_refused_before_anything_is_touched(platform
         assert reason in platform.refused(f"beak-lims tenant provision --name X --slug {slug}")
     assert registered(query) == []
     assert schemas(query) == before
-
-
-def test_longest_slug_that_fits_is_a_tenant_of_its_own(platform: Shell, query: Query) -> None:
-    for slug in ("x" * 59, "x" * 58 + "y"):
-        platform.ok(f"beak-lims tenant provision --name {slug} --slug {slug}")
-        assert query(f'SELECT name FROM "org_{slug}".organization') == [(slug,)]
 
 
 VALUES = [
@@ -129,13 +114,6 @@ def test_values_that_cannot_be_kept_are_refused_before_anything_is_touched(platf
         assert reason in platform.refused(f"beak-lims tenant provision --slug one {options}")
     assert registered(query) == []
     assert "org_one" not in schemas(query)
-
-
-def test_slug_whose_schema_would_be_the_platforms_own_is_refused(shell: Shell, query: Query) -> None:
-    shell.environment |= {"PLATFORM_SCHEMA": "org_control"}
-    shell.ok("beak-lims db upgrade")
-    assert "control" in shell.refused("beak-lims tenant provision --name X --slug control")
-    assert query("SELECT count(*) FROM org_control.tenant") == [(0,)]
 
 
 def test_second_administrator_of_one_email_needs_an_explicit_reset(platform: Shell, query: Query) -> None:

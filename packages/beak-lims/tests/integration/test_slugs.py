@@ -1,0 +1,56 @@
+"""Which slugs are tenants of Beak LIMS; the others are refused before the database is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from beak_lims.settings import Settings
+from beak_lims.tenancy import declare
+from tenantry import Tenancy
+from tenantry.errors import NameRejected, TenancyError
+
+RULE = "Slug must match ^[a-z][a-z0-9_]{0,62}$"
+
+
+@pytest.mark.parametrize(
+    ("slug", "reason"),
+    [
+        ("", RULE),
+        ("Acme", RULE),
+        ("acme-corp", RULE),
+        ("1st", RULE),
+        ("_x", RULE),
+        ("../etc", RULE),
+        ("a/b", RULE),
+        ("a\0b", RULE),
+        ("acme\n", RULE),
+        ("\N{CYRILLIC SMALL LETTER A}cme", RULE),
+        ("x" * 64, RULE),
+        ("x" * 300, RULE),
+        ("pg_acme", "Slug cannot start with reserved prefix 'pg_'"),
+        ("platform", "reserved"),
+        ("public", "reserved"),
+        ("x" * 60, "PostgreSQL cuts names after 63"),
+    ],
+)
+def test_refused(tenancy: Tenancy, slug: str, reason: str) -> None:
+    with pytest.raises(NameRejected) as caught:
+        tenancy.provision(slug, name="X")
+    assert reason in str(caught.value)
+    assert tenancy.list() == []
+
+
+@pytest.mark.parametrize("slug", ["a", "x" * 59, "lab_1", "organization", "user"])
+def test_accepted(tenancy: Tenancy, slug: str) -> None:
+    tenant = tenancy.provision(slug, name="X").tenant
+    assert (tenant.location, tenant.status) == (f"org_{slug}", "active")
+
+
+def test_the_schema_of_the_platform_is_no_tenants(postgres_url: str) -> None:
+    settings = Settings(_env_file=None, BEAK_DATABASE_URL=postgres_url, PLATFORM_SCHEMA="org_control")
+    tenancy = declare(settings)
+    tenancy.initialize()
+    with pytest.raises(TenancyError, match="control"):
+        tenancy.provision("control", name="X")
+    assert tenancy.list() == []
+    tenancy.close()
