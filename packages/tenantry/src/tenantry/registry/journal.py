@@ -1,4 +1,4 @@
-"""The journal of operations and the audit trail: what was done to a tenant, step by step, and who asked for it.
+"""The journal of operations: what was done to a tenant, step by step, and who asked for it.
 
 Plain rows over a connection that the registry hands in. Nothing here decides about a tenant.
 """
@@ -45,32 +45,6 @@ class Operation:
     error: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[StepRecord, ...] = ()
-
-
-@dataclass(frozen=True)
-class AuditEntry:
-    """One line of the audit trail: who did what from where, and how it ended."""
-
-    sequence: int
-    at: datetime  # UTC
-    actor: str
-    origin: str
-    action: str
-    slug: str | None
-    outcome: str  # done, failed, refused
-    details: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a change will say of itself in the audit trail, whichever way it ends."""
-
-    at: datetime
-    action: str
-    slug: str | None
-    details: Mapping[str, Any] | None
-    actor: str | None  # None: as the innermost ``acting`` says
-    origin: str | None
 
 
 def now() -> datetime:
@@ -156,21 +130,6 @@ def close_operation(
         connection.execute(sa.insert(tables.step), rows)
 
 
-def write_audit(connection: sa.Connection, tables: RegistryTables, record: Record, *, outcome: str = "done") -> None:
-    """Add one line to the audit trail."""
-    who, where = acting(record.actor, record.origin)
-    row = {
-        "at": record.at,
-        "actor": who,
-        "origin": where,
-        "action": record.action,
-        "slug": record.slug,
-        "outcome": outcome,
-        "details": dict(record.details or {}),
-    }
-    connection.execute(sa.insert(tables.audit), row)
-
-
 def read_operations(connection: sa.Connection, tables: RegistryTables, slug: str | None, limit: int) -> list[Operation]:
     """The latest operations with their steps, newest first; of every tenant that had this slug, or of all."""
     operation = tables.operation
@@ -192,16 +151,3 @@ def _read_steps(
     for operation_uid, *fields in connection.execute(query):
         steps.setdefault(operation_uid, []).append(StepRecord(*fields))
     return steps
-
-
-def read_audit(
-    connection: sa.Connection, tables: RegistryTables, slug: str | None, action: str | None, limit: int
-) -> list[AuditEntry]:
-    """The latest lines of the audit trail, newest first."""
-    audit = tables.audit
-    query = sa.select(audit).order_by(audit.c.sequence.desc()).limit(limit)
-    if slug is not None:
-        query = query.where(audit.c.slug == slug)
-    if action is not None:
-        query = query.where(audit.c.action == action)
-    return [AuditEntry(**row) for row in connection.execute(query).mappings()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -80,6 +80,13 @@ class ControlPlane:
                 raise RegistryOutdated(self._location, found, REGISTRY_HEAD)
             raise UnknownRevision(self._location, found, REGISTRY_HEAD)
         self._checked = True
+
+    def transaction(self, *, writes: bool = False) -> AbstractContextManager[sa.Connection]:
+        """A transaction on the tables, which are checked first to be this build's. ``writes``: it will write, whatever
+        it reads first.
+        """
+        self.check()
+        return self._transaction(None, writes=writes)
 
     @contextmanager
     def _transaction(

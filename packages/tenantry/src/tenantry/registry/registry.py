@@ -22,10 +22,9 @@ from tenantry.errors import (
     TenantNotFound,
 )
 from tenantry.names import Slug
-from tenantry.registry import journal
-from tenantry.registry.journal import AuditEntry, Operation, Record, StepRecord
-from tenantry.registry.plane import ControlPlane
-from tenantry.registry.tables import tables
+from tenantry.registry import audit, journal
+from tenantry.registry.audit import AuditTrail, Record
+from tenantry.registry.journal import Operation, StepRecord
 from tenantry.registry.uids import new_uid
 from tenantry.stores.faults import scrubbed
 from tenantry.tenant import TRANSITIONS, Tenant, TenantStatus
@@ -63,7 +62,7 @@ def sources(wanted: TenantStatus) -> frozenset[TenantStatus]:
     return frozenset(status for status, following in TRANSITIONS.items() if wanted in following)
 
 
-class Registry(ControlPlane):
+class Registry(AuditTrail):
     """The tenants of one application, with their journal and audit trail.
 
     Every method joins the transaction of the ``connection`` it is given, else it runs in one of its own.
@@ -71,7 +70,6 @@ class Registry(ControlPlane):
 
     def __init__(self, engine: Callable[[], sa.Engine], schema: str | None, location: str) -> None:
         super().__init__(engine, schema, location)
-        self._tables = tables(schema)
         tenant = self._tables.tenant
         self._select = sa.select(*(tenant.c[column] for column in _COLUMNS))
         self._by_slug = self._select.where(tenant.c.slug == sa.bindparam("of_slug"))
@@ -394,7 +392,7 @@ class Registry(ControlPlane):
             if joined.execute(sa.update(table).where(allowed).values(change)).rowcount != 1:
                 raise self._refusal(joined, tenant, wanted)
             told = {**(details or {}), "status": wanted.value}
-            journal.write_audit(joined, self._tables, Record(at, action, tenant.slug, told, actor, origin))
+            audit.append(joined, self._tables, Record(at, action, tenant.slug, told, actor, origin))
             return _tenant(joined.execute(self._by_uid, {"of_uid": tenant.uid}).one())
 
     def set_revision(self, slug: str, revision: str | None, *, connection: sa.Connection | None = None) -> None:
@@ -437,11 +435,11 @@ class Registry(ControlPlane):
                 raise self._refusal(joined, tenant, "gone", operation_uid)
             record = Record(at, action, tenant.slug, told, actor, origin)
             if operation_uid is None:
-                journal.write_audit(joined, self._tables, record)
+                audit.append(joined, self._tables, record)
             else:
                 self._write_down(joined, operation_uid, steps, None, record)
 
-    # -- the journal and the audit trail
+    # -- the journal
 
     def operations(
         self, slug: str | None = None, *, limit: int = 20, connection: sa.Connection | None = None
@@ -463,34 +461,6 @@ class Registry(ControlPlane):
         )
         with self._transaction(connection) as joined:
             return dict(joined.execute(query).scalar() or {})
-
-    def audit(
-        self,
-        action: str,
-        slug: str | None = None,
-        *,
-        outcome: str = "done",
-        details: Mapping[str, Any] | None = None,
-        actor: str | None = None,
-        origin: str | None = None,
-        connection: sa.Connection | None = None,
-    ) -> None:
-        """Add a line to the audit trail: who did what from where, and how it ended ("done", "failed", "refused")."""
-        with self._transaction(connection, writes=True) as joined:
-            record = Record(journal.now(), action, slug, details, actor, origin)
-            journal.write_audit(joined, self._tables, record, outcome=outcome)
-
-    def audit_entries(
-        self,
-        slug: str | None = None,
-        *,
-        action: str | None = None,
-        limit: int = 100,
-        connection: sa.Connection | None = None,
-    ) -> Sequence[AuditEntry]:
-        """The latest lines of the audit trail, newest first."""
-        with self._transaction(connection) as joined:
-            return journal.read_audit(joined, self._tables, slug, action, limit)
 
     # -- the cache of compiled plans
 
@@ -575,7 +545,7 @@ class Registry(ControlPlane):
         record: Record,
     ) -> None:
         journal.close_operation(connection, self._tables, operation_uid, steps=steps, error=error, at=record.at)
-        journal.write_audit(connection, self._tables, record, outcome="done" if error is None else "failed")
+        audit.append(connection, self._tables, record, outcome="done" if error is None else "failed")
 
 
 def _tenant(row: sa.Row[Any]) -> Tenant:

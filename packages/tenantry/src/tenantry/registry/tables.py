@@ -59,6 +59,7 @@ class RegistryTables:
     operation: sa.Table
     step: sa.Table
     audit: sa.Table
+    audit_head: sa.Table
     plan: sa.Table
 
 
@@ -126,8 +127,7 @@ def tables(schema: str | None) -> RegistryTables:
         sa.Column("error", sa.Text),
         one_of("status", WORK_STATES),
     )
-    # Append-only: the registry has no method that changes or removes a row. The number is never used again, so a gap
-    # at the end shows a loss.
+    # Append-only: the registry has no method that changes or removes a row. Numbers come from the head, without a gap.
     audit = sa.Table(
         "audit",
         metadata,
@@ -139,9 +139,20 @@ def tables(schema: str | None) -> RegistryTables:
         sa.Column("slug", sa.String(128)),
         sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("details", sa.JSON, nullable=False),  # kept letter by letter, unlike JSONB
+        sa.Column("previous", sa.String(64), nullable=False, server_default=""),
+        sa.Column("hash", sa.String(64), nullable=False, server_default=""),
         one_of("outcome", OUTCOMES),
         sa.Index(None, "slug", "sequence"),
         sqlite_autoincrement=True,
+    )
+    # One row: where the trail ends.
+    audit_head = sa.Table(
+        "audit_head",
+        metadata,
+        sa.Column("uid", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.CheckConstraint("uid = 1", name="uid"),
     )
     plan = sa.Table(
         "plan",
@@ -153,4 +164,4 @@ def tables(schema: str | None) -> RegistryTables:
         sa.Column("body", sa.JSON, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
     )
-    return RegistryTables(metadata, tenant, operation, step, audit, plan)
+    return RegistryTables(metadata, tenant, operation, step, audit, audit_head, plan)

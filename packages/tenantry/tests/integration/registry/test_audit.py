@@ -61,4 +61,10 @@ def test_number_of_a_lost_entry_is_not_used_again(plane) -> None:
 
 
 def test_registry_has_no_way_to_change_or_remove_an_entry() -> None:
-    assert {name for name in dir(Registry) if "audit" in name} == {"audit", "audit_entries"}
+    assert {name for name in dir(Registry) if "audit" in name} == {
+        "audit",
+        "audit_entries",
+        "check_audit",
+        "export_audit",
+        "verify_audit",
+    }
