@@ -159,6 +159,8 @@ class SqliteFiles(Store):
     async def async_engine(self, tenant: Tenant, *, write: bool = False) -> AsyncEngine:
         from sqlalchemy.ext.asyncio import create_async_engine
 
+        from tenantry.stores import interruptible
+
         path, inode = self._present(tenant)
         key = (tenant.location, write)
         stale: list[AsyncEngine] = []
@@ -167,7 +169,12 @@ class SqliteFiles(Store):
             if held is None or held.inode != inode:
                 if held is not None:
                     stale.append(held.engine)
-                engine = create_async_engine(file_url(path, "sqlite+aiosqlite"), hide_parameters=True, **POOL)
+                engine = create_async_engine(
+                    file_url(path, "sqlite+aiosqlite"),
+                    connect_args={"async_creator_fn": interruptible.connect},
+                    hide_parameters=True,
+                    **POOL,
+                )
                 prepare(engine.sync_engine, begin=begin(write), foreign_keys=True, confined=True)
                 held = self._async_open[key] = AsyncOpenFile(inode, engine)
             self._async_open.move_to_end(key)
@@ -435,6 +442,9 @@ class FileSite(Site):
 
     def protect(self, table: str) -> None:
         """Nothing to do: SQLite has no rights per table."""
+
+    def rest(self) -> None:
+        """Nothing to do: the file's lock is taken by the first statement, and there was none."""
 
     @contextmanager
     def as_tenant(self) -> Iterator[None]:
