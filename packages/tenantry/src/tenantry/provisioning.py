@@ -207,14 +207,19 @@ class Provisioner:
         """Everything after the record, as one: the place, its tables, its seeds and the status ``active``."""
         receipts: dict[str, str] = {}
         activated: list[Tenant] = []
-        with self._outcome(tenant, operation, clock, "tenant.provision"), self.store.construct(tenant) as site:
-            if site.joint is not None:
-                self.registry.lock_row(tenant, operation, connection=site.joint)
-            with clock("create"):
-                site.create()
-            with clock("migrate"):
-                revision = apply.build(site, self.planner, self.store.describe(tenant.location))
-            self._complete(site, tenant, operation, revision, options, receipts, clock, activated)
+        migrations = self.planner.migrations
+        with self._outcome(tenant, operation, clock, "tenant.provision"):
+            # Compiled before the site holds a connection: compiling takes others, and a pool must not run dry of them.
+            clock.step = "migrate"  # a revision that fails in it is a failure of this step
+            plan = self.planner.plan(None, migrations.head())
+            with self.store.construct(tenant) as site:
+                if site.joint is not None:
+                    self.registry.lock_row(tenant, operation, connection=site.joint)
+                with clock("create"):
+                    site.create()
+                with clock("migrate"):
+                    apply.build(site, plan, migrations, self.store.describe(tenant.location))
+                self._complete(site, tenant, operation, plan.target, options, receipts, clock, activated)
         return Provisioned(activated[0], tuple(clock.records), receipts)
 
     def _complete(

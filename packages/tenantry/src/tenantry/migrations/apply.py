@@ -27,13 +27,11 @@ Claim = Callable[
 Ledger = Callable[[sa.Connection, "str | None"], None]  # records the revision reached
 
 
-def build(site: Site, planner: Planner, location: str) -> str | None:
-    """Bring an empty place to the head revision, which is returned.
+def build(site: Site, plan: Plan, migrations: Migrations, location: str) -> None:
+    """Carry out a plan from nothing on an empty place.
 
     :raises MigrationFailed: nothing of the place is to be kept.
     """
-    migrations = planner.migrations
-    plan = planner.plan(None, migrations.head())
     try:
         if plan.replayable:
             site.lay(plan.digest, plan.statements)
@@ -43,7 +41,6 @@ def build(site: Site, planner: Planner, location: str) -> str | None:
         raise _failed(location, plan.steps, error) from error
     if plan.steps:
         site.protect(migrations.version_table)
-    return plan.target
 
 
 def current(connection: sa.Connection, migrations: Migrations, location: str) -> str | None:
@@ -82,6 +79,7 @@ def bring(
         if leg[0].kind is Kind.AUTOCOMMIT:
             with store.change(tenant) as site:
                 claim(site.joint)  # held while the revision runs elsewhere, so that no other process begins meanwhile
+                site.rest()
                 with store.online(tenant) as connection:
                     _run(connection, migrations, target, location, only=leg[0])
                     connection.commit()

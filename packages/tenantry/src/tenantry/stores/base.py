@@ -63,6 +63,10 @@ class Site(ABC):
         """Let the tenant's sessions read this table and not write it."""
 
     @abstractmethod
+    def rest(self) -> None:
+        """Keep the transaction and its locks while work goes on elsewhere, and nothing that it would wait for."""
+
+    @abstractmethod
     def as_tenant(self) -> AbstractContextManager[None]:
         """Inside, ``connection`` has the rights of the tenant's own sessions only."""
 

@@ -304,6 +304,7 @@ class PostgresSchemas(Store):
 
     @contextmanager
     def construct(self, tenant: Tenant) -> Iterator[Site]:
+        self.login()  # asked before this holds a connection: it takes one of its own
         with faults(self.describe()), self.control_engine().connect() as connection, connection.begin():
             yield SchemaSite(self, tenant, connection)
 
@@ -471,6 +472,10 @@ class SchemaSite(Site):
                 self._connection,
                 revoke.format(sql.Identifier(self._schema.value, table), sql.Identifier(self._tenant.role)),
             )
+
+    def rest(self) -> None:
+        # The snapshot of the last statement is held until the next; CREATE INDEX CONCURRENTLY waits for snapshots.
+        self.send([("SELECT", ())])
 
     @contextmanager
     def as_tenant(self) -> Iterator[None]:
