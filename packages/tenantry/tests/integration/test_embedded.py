@@ -49,24 +49,44 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def server(directory: Path) -> EmbeddedPostgres:
+def fresh(directory: Path) -> EmbeddedPostgres:
+    """A server that has never been started."""
     return EmbeddedPostgres(directory, settings={"fsync": "off"})
 
 
-def test_making_the_object_touches_nothing(server: EmbeddedPostgres) -> None:
-    assert not server.running()
-    assert not server.stop()
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Path]:
+    """The files of a stopped server: copying them is quicker than making them."""
+    made = Path(tempfile.mkdtemp(prefix="cluster-"))
+    server = EmbeddedPostgres(made, settings={"fsync": "off"})
+    server.start()
+    server.stop()
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def server(fresh: EmbeddedPostgres, cluster: Path) -> EmbeddedPostgres:
+    """A server that has been started before, and stopped."""
+    subprocess.run(["cp", "-a", str(cluster), str(fresh.directory)], check=True)
+    (fresh.directory / "data" / "server.log").unlink()
+    return fresh
+
+
+def test_making_the_object_touches_nothing(fresh: EmbeddedPostgres) -> None:
+    assert not fresh.running()
+    assert not fresh.stop()
     with pytest.raises(EmbeddedServerError, match="not running"):
-        server.url()
-    assert not server.directory.exists()
+        fresh.url()
+    assert not fresh.directory.exists()
 
 
-def test_start_gives_a_database_that_answers(server: EmbeddedPostgres) -> None:
-    url = server.start("app")
+def test_start_gives_a_database_that_answers(fresh: EmbeddedPostgres) -> None:
+    url = fresh.start("app")
 
     assert query(url, "SELECT current_database(), current_setting('server_encoding')") == [("app", "UTF8")]
-    assert server.running()
-    assert server.url("app") == url
+    assert fresh.running()
+    assert fresh.url("app") == url
 
 
 def test_start_finds_the_running_server_again_and_makes_only_the_database(server: EmbeddedPostgres) -> None:
@@ -145,26 +165,26 @@ def test_a_stale_pid_file_does_not_keep_the_server_from_starting(server: Embedde
     assert query(server.start(), "SELECT 1") == [(1,)]
 
 
-def test_concurrent_commands_start_one_server(server: EmbeddedPostgres) -> None:
+def test_concurrent_commands_start_one_server(fresh: EmbeddedPostgres) -> None:
     code = (
         "from pathlib import Path; from tenantry.embedded import EmbeddedPostgres;"
-        f"print(EmbeddedPostgres(Path({str(server.directory)!r})).start('app'))"
+        f"print(EmbeddedPostgres(Path({str(fresh.directory)!r})).start('app'))"
     )
     commands = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(8)]
     urls = {command.communicate(timeout=60)[0].strip() for command in commands}
 
     assert [command.returncode for command in commands] == [0] * 8
-    assert urls == {server.url("app")}
-    started = (server.directory / "data" / "server.log").read_text().count("starting PostgreSQL")
+    assert urls == {fresh.url("app")}
+    started = (fresh.directory / "data" / "server.log").read_text().count("starting PostgreSQL")
     assert started == 1
 
 
-def test_a_cluster_whose_making_was_interrupted_is_made_anew(server: EmbeddedPostgres) -> None:
-    unfinished = server.directory / "data.unfinished"
+def test_a_cluster_whose_making_was_interrupted_is_made_anew(fresh: EmbeddedPostgres) -> None:
+    unfinished = fresh.directory / "data.unfinished"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
 
-    assert query(server.start(), "SELECT 1") == [(1,)]
+    assert query(fresh.start(), "SELECT 1") == [(1,)]
     assert not unfinished.exists()
 
 
@@ -172,9 +192,9 @@ def test_nothing_listens_on_the_network(server: EmbeddedPostgres) -> None:
     assert query(server.start(), "SHOW listen_addresses") == [("",)]
 
 
-def test_socket_and_data_are_closed_to_other_users(server: EmbeddedPostgres) -> None:
-    server.start()
-    data = server.directory / "data"
+def test_socket_and_data_are_closed_to_other_users(fresh: EmbeddedPostgres) -> None:
+    fresh.start()
+    data = fresh.directory / "data"
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
     assert stat.S_IMODE((data / ".s.PGSQL.5432").stat().st_mode) == 0o700
     assert stat.S_IMODE((data / "server.log").stat().st_mode) == 0o600
@@ -207,13 +227,13 @@ def test_a_short_socket_directory_made_by_someone_else_is_refused(directory: Pat
         shutil.rmtree(str(sockets[0]).strip('"'))
 
 
-def test_a_cluster_of_another_major_version_is_refused_and_left_alone(server: EmbeddedPostgres) -> None:
-    data = server.directory / "data"
+def test_a_cluster_of_another_major_version_is_refused_and_left_alone(fresh: EmbeddedPostgres) -> None:
+    data = fresh.directory / "data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("16\n")
 
     with pytest.raises(EmbeddedServerError, match="made by PostgreSQL 16"):
-        server.start()
+        fresh.start()
     assert [path.name for path in data.iterdir()] == ["PG_VERSION"]
 
 
@@ -229,13 +249,13 @@ def test_a_server_that_cannot_start_says_why(server: EmbeddedPostgres) -> None:
 
 
 def test_a_cluster_that_cannot_be_made_says_why_and_leaves_no_half(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    fresh: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "SUPERUSER", "pg_not_allowed")
     with pytest.raises(EmbeddedServerError, match=r"cannot be initialized: .*pg_not_allowed"):
-        server.start()
+        fresh.start()
     monkeypatch.undo()
-    assert query(server.start(), "SELECT 1") == [(1,)]
+    assert query(fresh.start(), "SELECT 1") == [(1,)]
 
 
 def test_a_directory_that_cannot_be_made_is_one_clear_error(directory: Path) -> None:
@@ -246,11 +266,11 @@ def test_a_directory_that_cannot_be_made_is_one_clear_error(directory: Path) -> 
 
 
 def test_without_the_wheel_the_error_says_what_to_install(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    fresh: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EmbeddedServerError, match=r"tenantry\[embedded\]"):
-        server.start()
+        fresh.start()
 
 
 @pytest.mark.parametrize("name", ["a b", "quo'te", 'quo"te', "com,ma", "$(touch made)`touch made`", "percent%2Fü"])
@@ -334,13 +354,13 @@ def test_an_ordinary_user_runs_the_server_as_himself(directory: Path) -> None:
 
 
 @as_root
-def test_another_user_cannot_reach_the_server(server: EmbeddedPostgres) -> None:
-    server.start()
+def test_another_user_cannot_reach_the_server(fresh: EmbeddedPostgres) -> None:
+    fresh.start()
     code = (
         "import os, psycopg, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "psycopg.connect(host=sys.argv[1], user='postgres')"
     )
-    sockets = str(server.directory / "data")
+    sockets = str(fresh.directory / "data")
     shown = subprocess.run([sys.executable, "-c", code, sockets], capture_output=True, text=True, check=False)
     assert shown.returncode == 1
     assert "Permission denied" in shown.stderr
