@@ -271,6 +271,7 @@ class PostgresSchemas(Store):
 
     @contextmanager
     def control(self) -> Iterator[sa.Connection]:
+        self.login()  # asked before this holds a connection: it takes one of its own
         platform = sql.Identifier(self._platform)
         with faults(self.describe()), self.control_engine().connect() as connection, connection.begin():
             # CREATE SCHEMA IF NOT EXISTS fails when two sessions run it at once: both see no schema, one insert loses.
@@ -304,7 +305,7 @@ class PostgresSchemas(Store):
 
     @contextmanager
     def construct(self, tenant: Tenant) -> Iterator[Site]:
-        self.login()  # asked before this holds a connection: it takes one of its own
+        self.login()  # as above
         with faults(self.describe()), self.control_engine().connect() as connection, connection.begin():
             yield SchemaSite(self, tenant, connection)
 
@@ -369,7 +370,13 @@ class PostgresSchemas(Store):
                 execute(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema.value)))
                 yield connection
             finally:
-                transaction.rollback()
+                if transaction.is_active:
+                    transaction.rollback()
+                if not connection.invalidated:
+                    with connection.begin():  # a revision that commits in SQL of several commands has kept it
+                        execute(
+                            connection, sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema.value))
+                        )
 
     def send(self, connection: sa.Connection, statements: Sequence[Statement], location: str) -> None:
         if not statements:
