@@ -35,10 +35,10 @@ class AddedLaboratory:
 def add_laboratory(tenancy: Tenancy, slug: str, name: str, setup_name: str = DEFAULT_SETUP_NAME) -> AddedLaboratory:
     """Give the tenant's organisation a laboratory of this name; one that is there already is left as it is.
 
-    :raises InputRejected: the name cannot be used.
+    :raises InputRejected: a name cannot be used.
     :raises OrganizationNotFound: the tenant has no organisation of that setup name.
     """
-    name = parse_name("Laboratory name", name)
+    name, setup_name = parse_name("Laboratory name", name), parse_name("Setup name", setup_name)
     tenant = tenancy.get(slug)
     with faults(tenancy.store.describe(tenant.location)), tenancy.session(slug) as session:
         organization_uid = session.scalar(select(Organization.uid).where(Organization.setup_name == setup_name))

@@ -37,6 +37,8 @@ def _database_url(value: SecretStr) -> SecretStr:
         made = make_url(url)
     except (ArgumentError, ValueError):
         raise ValueError(f"it is not a URL; write {URL_FORM}, with %40 for a '@' in a password.") from None
+    if not url.isprintable():
+        raise ValueError("it holds characters that cannot be printed; write them as %XX.")
     if not made.database:
         raise ValueError(f"it names no database; write {URL_FORM}.")
     return SecretStr(url)

@@ -42,7 +42,7 @@ def declare(settings: Settings) -> Tenancy:
             slugs=SlugRule(SLUG, f"Slug must match ^{SLUG}$", taken),
         ),
         migrations=Migrations("beak_lims:migrations/tenant", metadata="beak_lims.models:metadata"),
-        platform_migrations=Migrations("beak_lims:migrations/platform"),
+        platform_migrations=Migrations("beak_lims:migrations/platform", metadata="beak_lims.models.platform:metadata"),
         readiness=("organization",),
         seeds=[baseline],
     )

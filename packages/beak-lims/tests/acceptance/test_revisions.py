@@ -51,6 +51,25 @@ def test_models_and_revisions_of_a_tenant_do_not_differ(own_copy: Path, shell: S
     assert written.read_text().count("    pass\n") == 2
 
 
+def test_models_and_revisions_of_the_platform_do_not_differ(own_copy: Path, shell: Shell) -> None:
+    written = Path(shell.ok('beak-lims db revision "nothing" --scope platform --autogenerate').strip())
+    assert written.parent == own_copy / "platform" / "versions"
+    assert written.read_text().count("    pass\n") == 2
+
+
+def test_plain_alembic_works_on_one_tenant(one: Shell, query: Query) -> None:
+    (one.directory / "alembic.ini").write_text(
+        "[alembic]\nscript_location = beak_lims:migrations/tenant\ntenancy = beak_lims.tenancy:tenancy\n"
+    )
+    one.ok("alembic -x tenant=one downgrade base")
+    assert query("SELECT to_regclass('org_one.organization'), revision FROM platform.tenant") == [(None, None)]
+    one.ok("alembic -x tenant=one upgrade head")
+    one.ok("alembic -x tenant=one check")
+    head = query("SELECT version_num FROM org_one.alembic_version")
+    assert query("SELECT revision FROM platform.tenant") == head
+    assert one("alembic upgrade head").returncode != 0  # no tenant is named, and there is no default
+
+
 def test_a_new_tenant_revision_reaches_one_tenant_at_a_time(own_copy: Path, shell: Shell, query: Query) -> None:
     for slug in ("one", "two"):
         shell.ok(f"beak-lims tenant provision --name {slug} --slug {slug}")

@@ -64,6 +64,7 @@ def test_every_spelling_of_a_postgresql_url_gives_the_one_driver(monkeypatch: py
         "postgresql://u:hidden-pass@h:port/d",
         "postgresql://u:hidden-pass@h",
         "://hidden-pass",
+        "postgresql://u:hidden-pass\udcff@h/d",
     ],
 )
 def test_unusable_database_url_is_refused_without_repeating_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
