@@ -310,14 +310,14 @@ class Provisioner:
         goal = self.planner.migrations.resolve(target)
         unfinished = tenant.status in (TenantStatus.PROVISIONING, TenantStatus.FAILED)
         clock = _Clock(slug, self.observers)
-        if not self.store.exists(tenant.location):
-            if goal != self.planner.migrations.head():
-                raise StoreMissing(slug, self.store.kind, self.store.describe(tenant.location))
-            return self._make_again(tenant, clock)
+        if goal != self.planner.migrations.head() and not self.store.exists(tenant.location):
+            raise StoreMissing(slug, self.store.kind, self.store.describe(tenant.location))
         status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
         options = self.registry.options(tenant) if unfinished else {}
         with self.store.lock(slug, wait=False):
             operation = self.registry.open_operation(tenant, "migrate", status=status, wait=False, options=options)
+            if not self.store.exists(tenant.location):  # asked when no other process can be making it any more
+                return self._build(tenant, operation, options or self.registry.options(tenant), clock)
             receipts: dict[str, str] = {}
             activated: list[Tenant] = []
             with self._outcome(tenant, operation, clock, "tenant.migrate"):
@@ -336,14 +336,6 @@ class Provisioner:
                             self._verify(site, tenant)
                         site.record(lambda connection: self._finish(tenant, operation, clock, connection))
         return Provisioned(self.registry.get(slug), tuple(clock.records), receipts, before)
-
-    def _make_again(self, tenant: Tenant, clock: _Clock) -> Provisioned:
-        """Make the place of a registered tenant that has none: it was never made, or it was lost."""
-        options = self.registry.options(tenant)
-        with self.store.lock(tenant.slug, wait=False):
-            status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
-            operation = self.registry.open_operation(tenant, "migrate", status=status, wait=False, options=options)
-            return self._build(tenant, operation, options, clock)
 
     def downgrade(self, slug: str, target: str) -> Tenant:
         """Take a tenant back to a revision (``base``: nothing but the empty place).
@@ -429,13 +421,25 @@ class Provisioner:
             found = [tenant]
         else:
             found = [tenant for status in removable for tenant in self.registry.list(status)]
+        removed = []
         for tenant in found:
-            with self.store.lock(tenant.slug, wait=False):
-                status = TenantStatus.DELETING if tenant.status is TenantStatus.FAILED else None
-                operation = self.registry.open_operation(
-                    tenant, "cleanup", status=status, wait=False, options={"drop": drop}
+            try:
+                self._remove(tenant, drop)
+            except (TenantBusy, TenantNotFound, StatusRefused):
+                if slug is not None:
+                    raise
+                continue  # another process resumes or removes it
+            removed.append(tenant)
+        return removed
+
+    def _remove(self, tenant: Tenant, drop: bool) -> None:
+        with self.store.lock(tenant.slug, wait=False):
+            status = TenantStatus.DELETING if tenant.status is TenantStatus.FAILED else None
+            operation = self.registry.open_operation(
+                tenant, "cleanup", status=status, wait=False, options={"drop": drop}
+            )
+            if drop:
+                self.store.remove(
+                    tenant, claim=lambda connection: self.registry.lock_row(tenant, operation, connection=connection)
                 )
-                if drop:
-                    self.store.remove(tenant)
-                self.registry.delete(tenant, operation, action="tenant.cleanup", details={"drop": drop})
-        return found
+            self.registry.delete(tenant, operation, action="tenant.cleanup", details={"drop": drop})

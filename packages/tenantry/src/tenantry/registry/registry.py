@@ -192,14 +192,15 @@ class Registry(AuditTrail):
         such a tenant is busy.
 
         :raises StatusRefused: the status may not follow the present one.
-        :raises TenantBusy: another transaction holds the row and ``wait`` is false.
+        :raises TenantBusy: another transaction holds the row and ``wait`` is false, or the tenant has another status by
+        now than the one it was read with.
         """
         table, at = self._tables.tenant, journal.now()
         change: dict[str, Any] = {"updated_at": at}
-        condition = table.c.uid == tenant.uid
+        allowed = [tenant.status] if status is None else sources(status)
+        condition = (table.c.uid == tenant.uid) & table.c.status.in_(_words(allowed))
         if status is not None:
             change["status"] = status.value
-            condition &= table.c.status.in_(_words(sources(status)))
         with self._transaction(connection, writes=True) as joined:
             if not wait:
                 self._lock(joined, tenant, wait=False)

@@ -154,9 +154,10 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def remove(self, tenant: Tenant) -> None:
+    def remove(self, tenant: Tenant, *, claim: Callable[[sa.Connection], object] | None = None) -> None:
         """Remove the place, its role and what a killed provisioning left of it, in steps that may be run again. What is
-        not there is passed over.
+        not there is passed over. ``claim``: called first in every transaction next to the registry's rows; raises when
+        the tenant is another's by now, whose place must stay.
         """
 
     @abstractmethod

@@ -317,7 +317,7 @@ class PostgresSchemas(Store):
                 raise StoreMissing(tenant.slug, self.kind, tenant.location)
             yield SchemaSite(self, tenant, connection)
 
-    def remove(self, tenant: Tenant) -> None:
+    def remove(self, tenant: Tenant, *, claim: Callable[[sa.Connection], object] | None = None) -> None:
         schema = SchemaName(tenant.location)
         tables = sa.text(
             "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -327,6 +327,8 @@ class PostgresSchemas(Store):
         with faults(self.describe()), self.control_engine().connect() as connection:
             while True:
                 with connection.begin():
+                    if claim is not None:
+                        claim(connection)
                     batch = connection.execute(tables, {"schema": schema.value, "batch": DROP_BATCH}).scalars().all()
                     if len(batch) < DROP_BATCH:
                         execute(
@@ -365,13 +367,12 @@ class PostgresSchemas(Store):
         schema = SchemaName(f"tenantry_scratch_{secrets.token_hex(8)}")
         engine = routing.RoutedEngine(self.control_engine(), routing.route(self._path(schema)))
         with faults(self.describe()), engine.connect() as connection:
-            transaction = connection.begin()
+            connection.begin()
             try:
                 execute(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema.value)))
                 yield connection
             finally:
-                if transaction.is_active:
-                    transaction.rollback()
+                connection.rollback()
                 if not connection.invalidated:
                     with connection.begin():  # a revision that commits in SQL of several commands has kept it
                         execute(

@@ -303,7 +303,7 @@ class SqliteFiles(Store):
         for left in path.parent.glob(f".{path.name}.*.tmp*"):
             left.unlink(missing_ok=True)
 
-    def remove(self, tenant: Tenant) -> None:
+    def remove(self, tenant: Tenant, *, claim: Callable[[sa.Connection], object] | None = None) -> None:
         path = self.path(tenant.location)
         with self._guard:
             for key in [key for key in self._open if key[0] == tenant.location]:
@@ -341,11 +341,11 @@ class SqliteFiles(Store):
         prepare(engine, begin="BEGIN", foreign_keys=False)
         try:
             with engine.connect() as connection:
-                transaction = connection.begin()
+                connection.begin()
                 try:
                     yield connection
                 finally:
-                    transaction.rollback()
+                    connection.rollback()
         finally:
             engine.dispose()
 
