@@ -34,6 +34,15 @@ found, what was expected, and what to do next. Nothing here imports anything els
     |   +-- RegistryOutdated
     +-- EmbeddedServerError     about the embedded PostgreSQL
     +-- AccountError            about platform users
+        +-- UserNotFound
+        +-- UserExists
+        +-- LastAdministrator
+        +-- PasswordRejected
+        +-- SessionNotFound
+        +-- LoginRefused
+        +-- TooManyAttempts
+        +-- TokenRefused
+        +-- Forbidden
 """
 
 from __future__ import annotations
@@ -43,6 +52,7 @@ class TenancyError(Exception):
     """Base of every error the engine raises on purpose."""
 
     exit_code = 1
+    recorded = False  # set by who wrote the failure into the audit trail, so that it is not written twice
 
 
 class NameRejected(TenancyError, ValueError):
@@ -309,3 +319,75 @@ class AccountError(TenancyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class UserNotFound(AccountError, LookupError):
+    """There is no such platform user. Fields: what was looked for."""
+
+    def __str__(self) -> str:
+        return f"There is no platform user {self.args[0]}. `platform user list` shows those that exist."
+
+
+class UserExists(AccountError):
+    """The email or the user name belongs to another platform user. Fields: "email" or "user name", value."""
+
+    def __str__(self) -> str:
+        kind, value = self.args
+        return f"The {kind} '{value}' belongs to another platform user. Choose another."
+
+
+class LastAdministrator(AccountError):
+    """The platform would be left without an active administrator. Fields: user name."""
+
+    def __str__(self) -> str:
+        return (
+            f"'{self.args[0]}' is the last active administrator of the platform. "
+            "Make another user administrator first: `platform user role USER administrator`."
+        )
+
+
+class PasswordRejected(AccountError, ValueError):
+    """A password that a person chose breaks the rule. Fields: what it lacks, in words; never the password."""
+
+    def __str__(self) -> str:
+        return f"The password is not allowed: it needs {', '.join(self.args[0])}."
+
+
+class SessionNotFound(AccountError, LookupError):
+    """There is no such session. Fields: uid."""
+
+    def __str__(self) -> str:
+        return f"There is no platform session {self.args[0]}. `platform session list` shows those that exist."
+
+
+class LoginRefused(AccountError):
+    """The user is unknown or disabled, or the password is wrong: which of them is not told."""
+
+    def __str__(self) -> str:
+        return "Invalid platform credentials"
+
+
+class TooManyAttempts(AccountError):
+    """Too many logins failed from this address or for this account. Fields: seconds until the next may be tried."""
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds to wait."""
+        return int(self.args[0])
+
+    def __str__(self) -> str:
+        return f"Too many login attempts. Try again in {self.args[0]} seconds."
+
+
+class TokenRefused(AccountError):
+    """A token is not, or no longer, good. Fields: the reason, for logs; it is not told."""
+
+    def __str__(self) -> str:
+        return "Invalid platform authentication token"
+
+
+class Forbidden(AccountError):
+    """None of the user's roles may do this. Fields: action, user name; neither is told."""
+
+    def __str__(self) -> str:
+        return "Insufficient platform role"

@@ -6,7 +6,7 @@ Composes the parts below it and adds nothing of its own. Building one connects t
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
+    from tenantry.iam.iam import Iam
+    from tenantry.iam.secret import SecretSource
     from tenantry.sessions import Sessions
 
 REMEMBERED = 5.0  # seconds a tenant's record is trusted by sessions without asking the registry again
@@ -40,7 +42,8 @@ class Tenancy:
     ``store``: where their data lies. ``migrations``: the revisions of a tenant's tables. ``platform_migrations``: those
     of the application's own tables beside the registry. ``readiness``: tables that must exist before a tenant may be
     active. ``seeds``: called in their order for every new tenant. ``remembered``: seconds for which a session trusts
-    what the registry said of a tenant.
+    what the registry said of a tenant. ``secret_key``: what the platform's tokens are signed with, or a function that
+    gives it; by default SECRET_KEY of the environment, else one that is made once and kept in ``home``.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Tenancy:
         readiness: Sequence[str] = (),
         seeds: Sequence[Seed] = (),
         remembered: float = REMEMBERED,
+        secret_key: SecretSource = None,
+        home: Path | str | Callable[[], Path | str] | None = None,
     ) -> None:
         self.store = store
         self.migrations = migrations
@@ -59,6 +64,8 @@ class Tenancy:
         self._readiness = readiness
         self._seeds = seeds
         self._remembered = remembered
+        self._secret_key = secret_key
+        self._home = home
 
     # Built at first use: what they say of themselves asks the store for its URL, which may start a server.
 
@@ -78,6 +85,15 @@ class Tenancy:
         from tenantry.sessions import Sessions
 
         return Sessions(self.store, self.registry, remembered=self._remembered)
+
+    @cached_property
+    def iam(self) -> Iam:
+        """The platform's users, their sessions, and what they may do."""
+        from tenantry.iam.iam import Iam
+        from tenantry.iam.secret import PlatformSecret, default_home
+
+        home = default_home if self._home is None else self._home
+        return Iam(self.registry, self.store.control_schema, PlatformSecret(self._secret_key, home))
 
     def __repr__(self) -> str:
         return f"<Tenancy on {self.store!r}>"

@@ -6,12 +6,13 @@ A password is never stored, logged or put into an error. The rule does not know 
 from __future__ import annotations
 
 import difflib
+import functools
 import secrets
 import string
 
 import argon2
 
-from tenantry.errors import AccountError
+from tenantry.errors import PasswordRejected
 
 MIN_LENGTH = 8  # characters
 MAX_LENGTH = 256  # characters; hashing a longer text only costs time
@@ -44,6 +45,17 @@ def verify_password(hashed: str, password: str) -> bool:
         return False
 
 
+def outdated(hashed: str) -> bool:
+    """Whether the hash was made with other parameters than a new one would be."""
+    return _hasher.check_needs_rehash(hashed)
+
+
+@functools.cache
+def decoy() -> str:
+    """A hash that no password has, verified where there is no user: a refusal then costs what any other costs."""
+    return _hasher.hash(secrets.token_urlsafe(MAX_LENGTH // 2))
+
+
 def generate_password() -> str:
     """A new random password that keeps the rule."""
     while True:
@@ -55,11 +67,11 @@ def generate_password() -> str:
 def check_password(password: str, *, names: tuple[str, ...] = ()) -> None:
     """Check a password that a person chose. ``names``: the user's name and email, which it must not resemble.
 
-    :raises AccountError: it breaks the rule; says how, without the password.
+    :raises PasswordRejected: it breaks the rule; says how, without the password.
     """
     found = faults_of(password, names)
     if found:
-        raise AccountError(f"The password is not allowed: it needs {', '.join(found)}.")
+        raise PasswordRejected(tuple(found))
 
 
 def faults_of(password: str, names: tuple[str, ...] = ()) -> list[str]:

@@ -1,6 +1,7 @@
-"""The tables of platform users and their roles, as SQLAlchemy Core objects.
+"""The tables of platform users, their roles, sessions and keys, as SQLAlchemy Core objects.
 
-The registry's migrations make them; a test compares the two.
+The registry's migrations make them; a test compares the two. No password, token or key is in them: passwords as argon2
+hashes, refresh tokens as SHA-256, of signing keys one half, which is worth nothing without the platform's secret.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from tenantry.registry.tables import NAMING, UtcTime
+from tenantry.registry.tables import NAMING, UtcTime, one_of
+
+ENDINGS = ("logout", "revoked", "reuse", "disabled", "password")  # why a session ended before its time
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,10 @@ class PlatformTables:
     platform_user: sa.Table
     platform_role: sa.Table
     platform_user_role: sa.Table
+    platform_session: sa.Table
+    platform_refresh_token: sa.Table
+    platform_attempt: sa.Table
+    platform_signing_key: sa.Table
 
 
 @functools.cache
@@ -52,4 +59,44 @@ def tables(schema: str | None) -> PlatformTables:
         sa.Column("user_uid", sa.ForeignKey(user.c.uid, ondelete="CASCADE"), primary_key=True),
         sa.Column("role_uid", sa.ForeignKey(role.c.uid, ondelete="CASCADE"), primary_key=True, index=True),
     )
-    return PlatformTables(metadata, user, role, user_role)
+    # One login, and the family of refresh tokens that came of it.
+    session = sa.Table(
+        "platform_session",
+        metadata,
+        sa.Column("uid", sa.String(32), primary_key=True),
+        sa.Column("user_uid", sa.ForeignKey(user.c.uid, ondelete="CASCADE"), nullable=False, index=True),
+        sa.Column("address", sa.Text, nullable=False),  # of the login
+        sa.Column("last_address", sa.Text, nullable=False),  # of the last refresh
+        sa.Column("created_at", UtcTime, nullable=False),
+        sa.Column("refreshed_at", UtcTime, nullable=False),
+        sa.Column("expires_at", UtcTime, nullable=False, index=True),
+        sa.Column("ended_at", UtcTime),
+        sa.Column("ended_by", sa.String(16)),
+        one_of("ended_by", ENDINGS),
+    )
+    refresh_token = sa.Table(
+        "platform_refresh_token",
+        metadata,
+        sa.Column("digest", sa.String(64), primary_key=True),
+        sa.Column("session_uid", sa.ForeignKey(session.c.uid, ondelete="CASCADE"), nullable=False, index=True),
+        sa.Column("expires_at", UtcTime, nullable=False),
+        sa.Column("used_at", UtcTime),
+    )
+    # How often a login was tried within a window; who and from where is in the counter's name as a keyed hash.
+    attempt = sa.Table(
+        "platform_attempt",
+        metadata,
+        sa.Column("counter", sa.String(255), primary_key=True),
+        sa.Column("hits", sa.Integer, nullable=False),
+        sa.Column("expires_at", UtcTime, nullable=False, index=True),
+    )
+    signing_key = sa.Table(
+        "platform_signing_key",
+        metadata,
+        sa.Column("kid", sa.String(32), primary_key=True),
+        sa.Column("salt", sa.String(64), nullable=False),
+        sa.Column("secret_mark", sa.String(16), nullable=False),  # tells which secret the other half is
+        sa.Column("created_at", UtcTime, nullable=False),
+        sa.Column("retires_at", UtcTime),
+    )
+    return PlatformTables(metadata, user, role, user_role, session, refresh_token, attempt, signing_key)

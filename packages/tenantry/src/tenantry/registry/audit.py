@@ -261,7 +261,7 @@ class AuditTrail(ControlPlane):
 
     def _rows(
         self, after: int, slug: str | None = None, action: str | None = None, until: int | None = None
-    ) -> Iterator[sa.Row[Any]]:
+    ) -> Iterator[sa.Row[*tuple[Any, ...]]]:
         """Rows oldest first, their details as the text that is stored, a batch at a time."""
         audit = self._tables.audit
         columns = [column for column in audit.c if column.name != "details"]
@@ -274,14 +274,16 @@ class AuditTrail(ControlPlane):
             query = query.where(audit.c.sequence <= until)
         while True:
             with self._transaction(None) as connection:
-                batch = connection.execute(query.where(audit.c.sequence > after).limit(BATCH)).all()
+                batch: Sequence[sa.Row[*tuple[Any, ...]]] = connection.execute(
+                    query.where(audit.c.sequence > after).limit(BATCH)
+                ).all()
             yield from batch
             if len(batch) < BATCH:
                 return
             after = batch[-1].sequence
 
 
-def _faults_of(row: sa.Row[Any], previous: AuditHead, head: AuditHead) -> Iterator[AuditFault]:
+def _faults_of(row: sa.Row[*tuple[Any, ...]], previous: AuditHead, head: AuditHead) -> Iterator[AuditFault]:
     if row.sequence > head.sequence:
         said = f"Row {row.sequence} stands after the end of the trail, which is row {head.sequence}."
         yield AuditFault(row.sequence, "added", said)
@@ -295,7 +297,7 @@ def _faults_of(row: sa.Row[Any], previous: AuditHead, head: AuditHead) -> Iterat
         yield AuditFault(row.sequence, "unlinked", said)
 
 
-def _hash_of(row: sa.Row[Any]) -> str:
+def _hash_of(row: sa.Row[*tuple[Any, ...]]) -> str:
     fields = {name: value for name, value in row._mapping.items() if name != "hash"}
     return digest(**fields)
 
