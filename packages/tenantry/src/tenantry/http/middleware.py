@@ -1,0 +1,176 @@
+"""Every request of an ASGI application inside its tenant, HTTP and WebSocket.
+
+A request begins with no tenant, whatever the server's task carried over from the one before. One that needs a tenant
+and has none that is served does not reach the application. Pure ASGI: no framework is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tenantry import scope as scopes
+from tenantry.errors import TenantError, TenantNotActive, TenantNotFound
+from tenantry.http.resolution import Call, RequestRefused, Resolution, Resolver, failed, not_served
+
+if TYPE_CHECKING:
+    from tenantry.tenancy import Tenancy
+    from tenantry.tenant import Tenant
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Settle = Callable[[], Awaitable[None]]
+
+# Where the application finds them in a request's scope.
+TENANCY = "tenantry.tenancy"
+TENANT = "tenantry.tenant"  # the Tenant
+CLAIMS = "tenantry.claims"  # of the verified token, or None
+SETTLING = "tenantry.settling"  # what is awaited before the answer begins
+
+POLICY_VIOLATION = 1008  # the code of a WebSocket that is closed for what it asked
+
+
+class AsgiCall(Call):
+    """A request as ASGI hands it over."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.websocket = scope["type"] == "websocket"
+
+    @property
+    def path(self) -> str:
+        """As the base's."""
+        path, root = str(self._scope["path"]), str(self._scope.get("root_path") or "")
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+            return path[len(root) :] or "/"
+        return path
+
+    @property
+    def query(self) -> str:
+        """As the base's."""
+        return bytes(self._scope.get("query_string") or b"").decode("latin-1")
+
+    @property
+    def peer(self) -> str | None:
+        """As the base's."""
+        client = self._scope.get("client")
+        return client[0] if client else None
+
+    def values(self, name: str) -> list[str]:
+        """As the base's."""
+        wanted = name.encode()
+        return [value.decode("latin-1") for key, value in self._scope["headers"] if key == wanted]
+
+
+class TenantMiddleware:
+    """Leads every request to its tenant: the current one for everything that runs inside.
+
+    ``resolvers``: where it may be named, in this order; the ``X-Org-Slug`` header and the host's sub-domain if none are
+    given. ``required``: the paths that need a tenant, by prefix. ``public``: those below that need none after all;
+    OPTIONS never does. Where none is needed none is looked for, and none is current.
+
+    The tenant is in the request's scope under ``tenantry.tenant``, the token's claims under ``tenantry.claims``.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        tenancy: Tenancy,
+        *,
+        resolvers: Sequence[Resolver] | None = None,
+        required: Sequence[str] = ("/",),
+        public: Sequence[str] = (),
+    ) -> None:
+        self.app = app
+        self.tenancy = tenancy
+        self._resolution = Resolution(resolvers, required, public)
+        self._vary = (b"vary", self._resolution.vary.encode()) if self._resolution.vary else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        begun = scopes.begin(None)
+        try:
+            call = AsgiCall(scope)
+            if scope.get("method") == "OPTIONS" or not self._resolution.concerns(call.path):
+                await self.app(scope, receive, send)
+            else:
+                await self._serve(call, scope, receive, send)
+        finally:
+            scopes.end(begun)
+
+    async def _serve(self, call: AsgiCall, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            tenant = await self._tenant(call)
+        except RequestRefused as refused:
+            await _refuse(refused, call, scope, send)
+            return
+        scopes.begin(tenant.slug)
+        answer = _Answer(send, self._vary)
+        # In place: what stands further out, such as a tracer, reads there what the application's router writes.
+        scope.update({TENANCY: self.tenancy, TENANT: tenant, CLAIMS: call.claims, SETTLING: answer.settling})
+        mounted = self._resolution.mounted(call)
+        if mounted is not None:
+            scope = {**scope, "root_path": str(scope.get("root_path") or "") + mounted}
+        try:
+            await self.app(scope, receive, answer)
+        except (TenantNotActive, TenantNotFound) as error:
+            # It was suspended while the request was on its way in.
+            if answer.started or error.slug != tenant.slug:
+                raise
+            await _refuse(not_served(tenant.slug, error, call.claims), call, scope, send)
+
+    async def _tenant(self, call: AsgiCall) -> Tenant:
+        self.tenancy.watch()
+        try:
+            slug = self._resolution.slug(call)
+            try:
+                return await self.tenancy.directory.async_tenant(slug)
+            except TenantError as error:
+                raise not_served(slug, error, call.claims) from error
+        except RequestRefused:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request must not go on without its tenant
+            raise failed(error) from error
+
+
+class _Answer:
+    """The way out: what is to be settled is settled before the answer begins, so that it tells the truth."""
+
+    __slots__ = ("_send", "_vary", "settling", "started")
+
+    def __init__(self, send: Send, vary: tuple[bytes, bytes] | None) -> None:
+        self._send = send
+        self._vary = vary
+        self.settling: list[Settle] = []
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if not self.started:
+            if message["type"] == "http.response.start":
+                for settle in self.settling:
+                    await settle()
+                if self._vary is not None:
+                    message = {**message, "headers": [*message.get("headers", ()), self._vary]}
+            self.started = True
+        await self._send(message)
+
+
+async def _refuse(refused: RequestRefused, call: AsgiCall, scope: Scope, send: Send) -> None:
+    given = call.values("x-request-id")
+    body, told = refused.answer(given[0] if len(given) == 1 else None)
+    kind = "http"
+    if call.websocket:
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            # Closed before it was accepted, which the server answers with 403.
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
+            return
+        kind = "websocket.http"
+    headers = [(name.encode(), value.encode()) for name, value in told]
+    await send({"type": f"{kind}.response.start", "status": refused.status, "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
