@@ -27,6 +27,7 @@ from tenantry.errors import (
     TenancyError,
     TenantBusy,
     TenantExists,
+    TenantNotActive,
     TenantNotFailed,
     TenantNotFound,
 )
@@ -94,20 +95,29 @@ class _Clock:
         self.step = STEPS[0]
         self.records: list[StepRecord] = []
         self._observers = observers
+        self._started: float | None = None
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         self.step = step
         for observe in self._observers:
             observe(self.slug, step)
-        start = time.perf_counter()
+        start = self._started = time.perf_counter()
         try:
             yield
         except BaseException as error:
             self.records.append(StepRecord(step, time.perf_counter() - start, "failed", cause(error)))
             raise
+        finally:
+            self._started = None
         self.records.append(StepRecord(step, time.perf_counter() - start))
         logger.debug("step done", extra={"tenant": self.slug, "step": step, "seconds": self.records[-1].seconds})
+
+    def so_far(self) -> list[StepRecord]:
+        """The steps that are done, and the one that is done once this is written."""
+        if self._started is None:
+            return self.records
+        return [*self.records, StepRecord(self.step, time.perf_counter() - self._started)]
 
 
 class Provisioner:
@@ -182,14 +192,16 @@ class Provisioner:
     def ensure(self, slug: str, **details: Any) -> Tenant:
         """The active tenant of this slug, made if no one has yet; waits for a process that is making it.
 
-        :raises TenantNotActive: see ``require_active``. :raises the errors of :meth:`provision`.
+        :raises TenantNotActive: it failed, is suspended or archived. :raises the errors of :meth:`provision`.
         """
         parsed = self.store.parse(slug)
         deadline = time.monotonic() + ENSURE_PATIENCE
         while True:
             held = self.registry.find(parsed.value)
-            if held is not None and held.status is not TenantStatus.PROVISIONING:
+            if held is not None and held.status is TenantStatus.ACTIVE:
                 return held
+            if held is not None and held.status is not TenantStatus.PROVISIONING:
+                raise TenantNotActive(held.slug, held.status.value)
             try:
                 if held is None:
                     return self.provision(slug, **details).tenant
@@ -242,7 +254,7 @@ class Provisioner:
             site.record(
                 lambda connection: activated.append(
                     self.registry.activate(
-                        tenant, operation, revision=revision, steps=clock.records, connection=connection
+                        tenant, operation, revision=revision, steps=clock.so_far(), connection=connection
                     )
                 )
             )
@@ -291,6 +303,8 @@ class Provisioner:
                     steps=clock.records,
                     action=action,
                 )
+                if isinstance(error, TenancyError):
+                    error.recorded = True
             raise
 
     # -- changing

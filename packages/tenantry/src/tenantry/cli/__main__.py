@@ -17,10 +17,32 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenantry.cli import database_commands, group, run, tenant_commands
+from tenantry.cli.serving import (
+    HostOption,
+    PortOption,
+    TrustedHostOption,
+    TrustedProxyOption,
+    WorkersOption,
+    serve_platform,
+    served_settings,
+)
 from tenantry.errors import DeclarationError
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from tenantry.tenancy import Tenancy
+
+SERVED = "TENANTRY_SERVED"  # the environment variable that tells worker processes which application to serve
+AppOption = Annotated[
+    str | None,
+    typer.Option(
+        "--app",
+        metavar="MODULE:ATTRIBUTE",
+        envvar="TENANTRY_APP",
+        help="Where the application declares its tenancy. Default: [tool.tenantry] app in ./pyproject.toml.",
+    ),
+]
 
 
 def load_tenancy(reference: str) -> Tenancy:
@@ -89,15 +111,7 @@ def build() -> typer.Typer:
 
     @app.callback()
     def main(
-        application: Annotated[
-            str | None,
-            typer.Option(
-                "--app",
-                metavar="MODULE:ATTRIBUTE",
-                envvar="TENANTRY_APP",
-                help="Where the application declares its tenancy. Default: [tool.tenantry] app in ./pyproject.toml.",
-            ),
-        ] = None,
+        application: AppOption = None,
         show: Annotated[
             bool, typer.Option("--version", is_eager=True, callback=show_version, help="Show the version and exit.")
         ] = False,
@@ -105,9 +119,39 @@ def build() -> typer.Typer:
         if application is not None:
             chosen.append(application)
 
+    @app.command()
+    def serve(
+        application: AppOption = None,
+        host: HostOption = "127.0.0.1",
+        port: PortOption = 8000,
+        workers: WorkersOption = 1,
+        trusted_hosts: TrustedHostOption = [],  # noqa: B006 - Typer makes a new list of it
+        trusted_proxies: TrustedProxyOption = [],  # noqa: B006
+    ) -> None:
+        """Serve the platform over HTTP: people, tenants, audit."""
+        if application is not None:
+            chosen[:] = [application]
+        os.environ[SERVED] = chosen[0] if chosen else configured_app(Path.cwd())
+        serve_platform(
+            open_tenancy,
+            "tenantry.cli.__main__:served",
+            host=host,
+            port=port,
+            workers=workers,
+            trusted_hosts=trusted_hosts,
+            trusted_proxies=trusted_proxies,
+        )
+
     app.add_typer(database_commands(open_tenancy), name="db")
     app.add_typer(tenant_commands(open_tenancy), name="tenant")
     return app
+
+
+def served() -> FastAPI:
+    """The web application of a worker process that ``serve`` began."""
+    from tenantry.http.app import platform_app
+
+    return platform_app(load_tenancy(os.environ[SERVED]), settings=served_settings())
 
 
 def main() -> None:

@@ -66,13 +66,14 @@ class Listing(ControlPlane):
             wanted = f"%{_literal(search.lower())}%"
             query = query.where(
                 sa.or_(
-                    tenant.c.slug_key.like(wanted, escape=ESCAPE), sa.func.lower(tenant.c.name).like(wanted, escape=ESCAPE)
+                    tenant.c.slug_key.like(wanted, escape=ESCAPE),
+                    sa.func.lower(tenant.c.name).like(wanted, escape=ESCAPE),
                 )
             )
         if after is not None:
             query = query.where(key < after if down else key > after)
         query = query.order_by(key.desc() if down else key.asc()).limit(limit + 1)
-        with self._transaction(None) as connection:
+        with self.transaction() as connection:
             rows = connection.execute(query).all()
         shown = [row._asdict() for row in rows[:limit]]
         keys = [row.pop("key") for row in shown]
@@ -82,7 +83,7 @@ class Listing(ControlPlane):
         """How many tenants have each status."""
         status = self._tenant.c.status
         query = sa.select(status, sa.func.count()).group_by(status)
-        with self._transaction(None) as connection:
+        with self.transaction() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
 

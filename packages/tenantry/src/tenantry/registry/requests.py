@@ -63,7 +63,7 @@ class Ticket:
         return cls(digest, fingerprint.hexdigest(), key)
 
 
-class Taken(Exception):  # noqa: N818 - no error for people: the edge turns it into one
+class Taken(Exception):
     """The key is in use. ``same``: for the same request."""
 
     def __init__(self, *, same: bool) -> None:
@@ -96,7 +96,7 @@ class Requests(ControlPlane):
             "expires_at": at + self._kept,
         }
         expired = sa.select(table.c.digest).where(table.c.expires_at < at).limit(PURGED)
-        with self._transaction(None, writes=True) as connection:
+        with self.transaction(writes=True) as connection:
             connection.execute(sa.delete(table).where(table.c.digest.in_(expired)))
             insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
             insert = insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
@@ -114,22 +114,23 @@ class Requests(ControlPlane):
             connection.execute(sa.update(table).where(table.c.digest == ticket.digest).values(row))
         return None
 
-    def renew(self, ticket: Ticket) -> None:
-        """Keep the key for another lease."""
-        with self._transaction(None, writes=True) as connection:
-            connection.execute(self._ours(ticket).values(leased_until=now() + timedelta(seconds=LEASE)))
+    def renew(self, ticket: Ticket) -> bool:
+        """Keep the key for another lease; tells whether it was still to be kept."""
+        with self.transaction(writes=True) as connection:
+            until = now() + timedelta(seconds=LEASE)
+            return connection.execute(self._ours(ticket).values(leased_until=until)).rowcount == 1
 
     def answer(self, ticket: Ticket, answer: bytes) -> None:
         """Keep the answer; a request that lost its key meanwhile keeps nothing."""
         salt = secrets.token_bytes(16)
         sealed = _cipher(ticket.key, salt).encrypt(NONCE, answer, None)
-        with self._transaction(None, writes=True) as connection:
+        with self.transaction(writes=True) as connection:
             connection.execute(self._ours(ticket).values(leased_until=None, salt=salt, answer=sealed))
 
     def give_back(self, ticket: Ticket) -> None:
         """Forget the key: its request was refused or failed, and may be made again."""
         table = self._table
-        with self._transaction(None, writes=True) as connection:
+        with self.transaction(writes=True) as connection:
             connection.execute(
                 sa.delete(table).where(
                     table.c.digest == ticket.digest, table.c.owner == ticket.owner, table.c.answer.is_(None)
