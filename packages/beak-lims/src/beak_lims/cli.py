@@ -6,8 +6,6 @@ arguments is refused before anything is touched. SQLAlchemy and Alembic are impo
 
 from __future__ import annotations
 
-import atexit
-import gc
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from tenantry import Tenancy
     from tenantry.embedded import EmbeddedPostgres
 
-GC_THRESHOLD = 50_000  # new objects between two collections; the imports of a command make some 130,000
 SUPERUSER_EMAIL = "administrator@localhost"  # of the platform's first administrator, when no one is named
 
 
@@ -155,8 +152,4 @@ app.add_typer(tenant, name="tenant")
 
 def main() -> None:
     """The ``beak-lims`` console script."""
-    # A command lives for half a second, and a third of that would go into collecting garbage: while modules are
-    # imported, and once more over all of them at the exit.
-    gc.set_threshold(GC_THRESHOLD)
-    atexit.register(gc.freeze)
     run(app)
