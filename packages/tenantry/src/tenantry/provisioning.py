@@ -318,9 +318,7 @@ class Provisioner:
         :raises TenantNotFound, StatusRefused, TenantBusy, MigrationFailed, UnknownRevision, NotReady, StepFailed: see
         there.
         """
-        tenant = self.registry.get(slug)
-        if tenant.status in (TenantStatus.ARCHIVED, TenantStatus.DELETING):
-            raise StatusRefused(slug, tenant.status.value, TenantStatus.ACTIVE.value)
+        tenant = self._workable(slug)
         goal = self.planner.migrations.resolve(target)
         unfinished = tenant.status in (TenantStatus.PROVISIONING, TenantStatus.FAILED)
         clock = _Clock(slug, self.observers)

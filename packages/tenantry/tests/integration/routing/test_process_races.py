@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from canaries import open_tenancy, owner
 from house import House
 
-from tenantry.errors import TenantBusy, TenantExists, TenantNotFound
+from tenantry.errors import TenantBusy, TenantExists, TenantNotActive, TenantNotFound
 from tenantry.tenant import TenantStatus
 
 Race = Callable[..., list[Any]]
@@ -184,6 +184,17 @@ def test_killed_provisioning_is_finished_by_one_that_waits(house: House, race: R
 
     assert told == [[house.tenancy.get("acme").uid, "active", "acme"]] * 6
     check_whole(house, "acme")
+
+
+def test_ensure_serves_no_failed_tenant(house: House) -> None:
+    house.open().observe(stop_at("seed"))
+    with pytest.raises(RuntimeError, match="stop"):
+        house._opened[-1].provision("acme")
+
+    with pytest.raises(TenantNotActive):
+        house.tenancy.ensure("acme")
+
+    assert house.tenancy.get("acme").status is TenantStatus.FAILED
 
 
 # -- threads of one process, on one tenancy and its one pool
