@@ -10,7 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tenantry.cli import database_commands, group, opened, print_provisioned, run, say, tenant_commands
+from tenantry.cli import (
+    audit_commands,
+    database_commands,
+    group,
+    opened,
+    platform_commands,
+    print_provisioned,
+    run,
+    say,
+    tenant_commands,
+)
+from tenantry.cli.serving import (
+    HostOption,
+    PortOption,
+    TrustedHostOption,
+    TrustedProxyOption,
+    WorkersOption,
+    serve_platform,
+)
 
 if TYPE_CHECKING:
     from tenantry import Tenancy
@@ -40,6 +58,7 @@ def open_embedded() -> EmbeddedPostgres:
 
 app = group("Beak LIMS: laboratories of many organisations, each organisation in a schema of its own.")
 seed = group("Fill in what the platform begins with.")
+server = group("Serve Beak LIMS over HTTP.")
 tenant = tenant_commands(open_tenancy, omit=frozenset({"provision"}))
 
 SlugOption = Annotated[str, typer.Option("--slug", help="The tenant's slug.")]
@@ -62,21 +81,14 @@ def platform_superuser(
 ) -> None:
     """Make the platform's administrator, or reset the password of the one with that email."""
     from beak_lims.settings import load_settings
-    from tenantry.iam.users import ensure_superuser
 
     settings = load_settings()
     email = email or settings.platform_superuser_email or SUPERUSER_EMAIL
     username = username or settings.platform_superuser_username or email.partition("@")[0]
     if password is None and settings.platform_superuser_password is not None:
         password = settings.platform_superuser_password.get_secret_value()
-    with opened(open_tenancy) as tenancy, tenancy.platform_session() as session:
-        seeded = ensure_superuser(
-            session.connection(),
-            email=email,
-            username=username,
-            password=password,
-            schema=tenancy.store.control_schema,
-        )
+    with opened(open_tenancy) as tenancy:
+        seeded = tenancy.iam.ensure_superuser(email=email, username=username, password=password)
     done = "Created" if seeded.created else "Updated"
     typer.echo(f"{done} platform superuser: {seeded.user.email} (user name {seeded.user.username})")
     if seeded.password_generated is not None:
@@ -145,9 +157,37 @@ def add_admin(
     say("This is shown only once.")
 
 
+@server.callback()
+def server_group() -> None:
+    """Serve Beak LIMS over HTTP."""
+
+
+@server.command(name="run")
+def server_run(
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    workers: WorkersOption = 1,
+    trusted_hosts: TrustedHostOption = [],  # noqa: B006 - Typer makes a new list of it
+    trusted_proxies: TrustedProxyOption = [],  # noqa: B006
+) -> None:
+    """Serve the platform's doors below /api/v1/platform."""
+    serve_platform(
+        open_tenancy,
+        "beak_lims.http:served",
+        host=host,
+        port=port,
+        workers=workers,
+        trusted_hosts=trusted_hosts,
+        trusted_proxies=trusted_proxies,
+    )
+
+
+app.add_typer(server, name="server")
 app.add_typer(database_commands(open_tenancy, open_embedded), name="db")
 app.add_typer(seed, name="seed")
 app.add_typer(tenant, name="tenant")
+app.add_typer(platform_commands(open_tenancy), name="platform")
+app.add_typer(audit_commands(open_tenancy), name="audit")
 
 
 def main() -> None:

@@ -45,6 +45,8 @@ def declare(settings: Settings) -> Tenancy:
         platform_migrations=Migrations("beak_lims:migrations/platform", metadata="beak_lims.models.platform:metadata"),
         readiness=("organization",),
         seeds=[baseline],
+        secret_key=settings.secret_key,
+        home=settings.home,
     )
 
 
