@@ -349,12 +349,19 @@ class Provisioner:
                         site.record(lambda connection: self._finish(tenant, operation, clock, connection))
         return Provisioned(self.registry.get(slug), tuple(clock.records), receipts, before)
 
+    def _workable(self, slug: str) -> Tenant:
+        """A tenant that may be changed. :raises StatusRefused: it is archived, or is being removed."""
+        tenant = self.registry.get(slug)
+        if tenant.status in (TenantStatus.ARCHIVED, TenantStatus.DELETING):
+            raise StatusRefused(slug, tenant.status.value, TenantStatus.ACTIVE.value)
+        return tenant
+
     def downgrade(self, slug: str, target: str) -> Tenant:
         """Take a tenant back to a revision (``base``: nothing but the empty place).
 
         :raises the errors of :meth:`migrate`.
         """
-        tenant = self.registry.get(slug)
+        tenant = self._workable(slug)
         goal = self.planner.migrations.resolve(target)
         clock = _Clock(slug, self.observers)
         with self.store.lock(slug, wait=False):
@@ -393,7 +400,7 @@ class Provisioner:
         :raises StoreMissing, NotReady: a check failed; the status stays. :raises StatusRefused: an archived tenant is
         not made active.
         """
-        tenant = self.registry.get(slug)
+        tenant = self._workable(slug)
         skipped: tuple[str, ...] = ()
         revision = tenant.revision
         if force:
@@ -408,13 +415,14 @@ class Provisioner:
         with self.store.lock(slug, wait=False):
             status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
             operation = self.registry.open_operation(tenant, "activate", status=status, wait=False)
-            active = self.registry.activate(
-                tenant,
-                operation,
-                revision=revision,
-                action="tenant.activate",
-                details={"force": force, "skipped": list(skipped)},
-            )
+            with self._outcome(tenant, operation, _Clock(slug, ()), "tenant.activate"):
+                active = self.registry.activate(
+                    tenant,
+                    operation,
+                    revision=revision,
+                    action="tenant.activate",
+                    details={"force": force, "skipped": list(skipped)},
+                )
         return Activation(active, skipped)
 
     # -- removing

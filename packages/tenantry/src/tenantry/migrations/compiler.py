@@ -34,6 +34,7 @@ SQLITE_CATALOG = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_maste
 SCRATCH = "tenantry_scratch_"  # begins the name of a scratch schema
 
 _FIRST_WORD = re.compile(r"\A(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([A-Za-z]+)", re.DOTALL)
+_ENDS_TRANSACTION = re.compile(r"\s*(?:COMMIT|END|ABORT|ROLLBACK(?!\s+(?:\w+\s+)?TO\b)|BEGIN|START)\b", re.IGNORECASE)
 _EXPLAINABLE = frozenset({"SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE"})
 
 
@@ -127,10 +128,7 @@ def _record(migrations: Migrations, connection: sa.Connection, target: str | Non
         except Exception as error:  # a revision is the application's code and may raise anything
             raise MigrationFailed(location, recorder.running or target or BASE, online.explained(error)) from error
     if not recorder.whole(connection):
-        raise RevisionsRejected(
-            migrations.directory,
-            "a revision ends the transaction it runs in; use op.get_context().autocommit_block() for that.",
-        )
+        raise recorder.refusal()
     return recorder.steps
 
 
@@ -165,18 +163,37 @@ class _Recorder:
 
     @contextmanager
     def listening(self, connection: sa.Connection) -> Iterator[None]:
-        sa.event.listen(connection, "before_cursor_execute", self.before)
-        sa.event.listen(connection, "after_cursor_execute", self.after)
+        listeners = {
+            "before_cursor_execute": self.before,
+            "after_cursor_execute": self.after,
+            "commit": self.ended,
+            "rollback": self.ended,
+        }
+        for event, listener in listeners.items():
+            sa.event.listen(connection, event, listener)
         try:
             yield
         finally:
-            sa.event.remove(connection, "before_cursor_execute", self.before)
-            sa.event.remove(connection, "after_cursor_execute", self.after)
+            for event, listener in listeners.items():
+                sa.event.remove(connection, event, listener)
 
     def before(
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> None:
-        """Nothing yet."""
+        """Stop what would end the transaction before it is sent: nothing of the scratch place may be kept."""
+        if _ENDS_TRANSACTION.match(statement):
+            raise self.refusal()
+
+    def ended(self, connection: Any) -> None:
+        """The same for a commit or rollback that the revision asks of SQLAlchemy."""
+        raise self.refusal()
+
+    def refusal(self) -> RevisionsRejected:
+        return RevisionsRejected(
+            self.migrations.directory,
+            f"revision {self.running} ends the transaction it runs in;"
+            " use op.get_context().autocommit_block() for what must run outside one.",
+        )
 
     def after(
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
@@ -276,6 +293,7 @@ class _SqliteRecorder(_Recorder):
     def before(
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
     ) -> None:
+        super().before(connection, cursor, statement, parameters, context, executemany)
         self._read.clear()
 
     def after(

@@ -114,9 +114,11 @@ class Migrations:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of every revision's text: what was compiled from other text is not this."""
+        """A hash of the revisions' text and of what lies beside them: what was compiled from other text is not this."""
         digest = hashlib.sha256()
-        for file in sorted((self.directory / "versions").rglob("*.py")):
+        for file in sorted((self.directory / "versions").rglob("*")):
+            if not file.is_file() or "__pycache__" in file.parts:
+                continue
             digest.update(f"{file.relative_to(self.directory).as_posix()}\0".encode())
             digest.update(file.read_bytes() + b"\0")
         return digest.hexdigest()
@@ -142,6 +144,8 @@ class Migrations:
         if revision == HEAD:
             return self.head()
         try:
+            if not revision:
+                raise CommandError("A revision must be named")
             script = self.scripts.get_revision(revision)
         except CommandError as error:
             raise RevisionsRejected(
