@@ -121,7 +121,9 @@ class Health(BaseModel):
 
 def summary_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a tenant in a list."""
-    return {"schema_name" if name == "location" else name: value for name, value in row.items()}
+    body = dict(row)
+    body["schema_name"] = body.pop("location")
+    return body
 
 
 def tenant_of(tenant: Tenant, **more: Any) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from tenantry.errors import Forbidden, TenancyError, TokenRefused
@@ -51,7 +51,7 @@ class Done:
 
     def dumped(self) -> bytes:
         """The answer as it is kept under its request's key."""
-        text = None if self.body is None else _dumped(self.body).decode()
+        text = None if self.body is None else to_json(self.body).decode()
         return json.dumps([self.status, dict(self.headers), text]).encode()
 
     def response(self) -> Response:
@@ -274,7 +274,7 @@ Changing = Annotated[Call, Depends(changing)]
 
 def answered(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """JSON values, with times, as an answer."""
-    content = b"" if body is None else _dumped(body)
+    content = b"" if body is None else to_json(body)
     return Response(content, status, dict(headers or {}), None if body is None else "application/json")
 
 
@@ -282,18 +282,6 @@ def _replayed(kept: bytes) -> Response:
     status, headers, text = json.loads(kept)
     headers["Idempotency-Replayed"] = "true"
     return Response(text or b"", status, headers, None if text is None else "application/json")
-
-
-def _dumped(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=_plain).encode()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def _slug(slug: str | None) -> str | None:

@@ -44,6 +44,7 @@ class Listing(ControlPlane):
     def __init__(self, engine: Callable[[], sa.Engine], schema: str | None, location: str) -> None:
         super().__init__(engine, schema, location)
         self._tenant = tables(schema).tenant
+        self._queries: dict[tuple[TenantOrder, bool, bool, bool], sa.Select[Any]] = {}
 
     def page(
         self,
@@ -55,29 +56,41 @@ class Listing(ControlPlane):
         limit: int,
     ) -> TenantPage:
         """One page; ``search``: only those whose slug or name holds this text, in any letter case."""
+        shape = (order, status is not None, bool(search), after is not None)
+        query = self._queries.get(shape)
+        if query is None:
+            query = self._queries[shape] = self._query(*shape)
+        values = {
+            "of_status": None if status is None else status.value,
+            "wanted": f"%{_literal(search.lower())}%" if search else None,
+            "after": after,
+            "at_most": limit + 1,
+        }
+        with self.transaction() as connection:
+            rows = connection.execute(query, {name: value for name, value in values.items() if value is not None}).all()
+        shown = [dict(zip(SUMMARY, row, strict=False)) for row in rows[:limit]]  # the key comes last and is left out
+        return TenantPage(shown, rows[limit - 1][-1] if len(rows) > limit else None)
+
+    def _query(self, order: TenantOrder, by_status: bool, searched: bool, continued: bool) -> sa.Select[Any]:
+        """The statement of a page, built once for every shape: building it took a third of a page's time."""
         tenant = self._tenant
         # A uid sorts by the time it was made.
         key = tenant.c.slug_key if order in (TenantOrder.SLUG, TenantOrder.SLUG_DOWN) else tenant.c.uid
         down = order.value.startswith("-")
-        query = sa.select(key.label("key"), *(tenant.c[name] for name in SUMMARY))
-        if status is not None:
-            query = query.where(tenant.c.status == status.value)
-        if search:
-            wanted = f"%{_literal(search.lower())}%"
+        query = sa.select(*(tenant.c[name] for name in SUMMARY), key.label("key"))
+        if by_status:
+            query = query.where(tenant.c.status == sa.bindparam("of_status"))
+        if searched:
+            wanted = sa.bindparam("wanted")
             query = query.where(
                 sa.or_(
                     tenant.c.slug_key.like(wanted, escape=ESCAPE),
                     sa.func.lower(tenant.c.name).like(wanted, escape=ESCAPE),
                 )
             )
-        if after is not None:
-            query = query.where(key < after if down else key > after)
-        query = query.order_by(key.desc() if down else key.asc()).limit(limit + 1)
-        with self.transaction() as connection:
-            rows = connection.execute(query).all()
-        shown = [row._asdict() for row in rows[:limit]]
-        keys = [row.pop("key") for row in shown]
-        return TenantPage(shown, keys[-1] if len(rows) > limit else None)
+        if continued:
+            query = query.where(key < sa.bindparam("after") if down else key > sa.bindparam("after"))
+        return query.order_by(key.desc() if down else key.asc()).limit(sa.bindparam("at_most", type_=sa.Integer))
 
     def counts(self) -> dict[str, int]:
         """How many tenants have each status."""
