@@ -32,6 +32,7 @@ from tenantry.tenant import Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT = 30  # seconds a statement waits for another process's write
 MAX_OPEN_FILES = 64  # tenants whose file is kept open between sessions
@@ -140,6 +141,7 @@ class SqliteFiles(Store):
             held = self._open.get(key)
             if held is None or held.inode != inode:
                 if held is not None:
+                    retire(held.engine)
                     held.engine.dispose()
                 held = OpenFile(inode, engine_for(path, begin=begin(write), foreign_keys=True, confined=True))
                 self._open[key] = held
@@ -154,9 +156,13 @@ class SqliteFiles(Store):
                 return
             pool = self._open[key].engine.pool
             if isinstance(pool, sa.QueuePool) and pool.checkedout() == 0 and key != next(reversed(self._open)):
-                self._open.pop(key).engine.dispose()
+                engine = self._open.pop(key).engine
+                retire(engine)
+                engine.dispose()
 
     async def async_engine(self, tenant: Tenant, *, write: bool = False) -> AsyncEngine:
+        import asyncio
+
         from sqlalchemy.ext.asyncio import create_async_engine
 
         from tenantry.stores import interruptible
@@ -184,8 +190,10 @@ class SqliteFiles(Store):
                 pool = self._async_open[other].engine.pool
                 if isinstance(pool, sa.AsyncAdaptedQueuePool) and pool.checkedout() == 0:
                     stale.append(self._async_open.pop(other).engine)
-        for engine in stale:
-            await engine.dispose()
+            for engine in stale:
+                retire(engine.sync_engine)
+        if stale:  # to its end, even when the task is cancelled: nobody else knows these engines
+            await asyncio.shield(asyncio.gather(*(engine.dispose() for engine in stale)))
         return held.engine
 
     def _present(self, tenant: Tenant) -> tuple[Path, int]:
@@ -541,6 +549,14 @@ def prepare(engine: sa.Engine, *, begin: str, foreign_keys: bool, confined: bool
     @sa.event.listens_for(engine, "begin")
     def start(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
+
+
+def retire(engine: sa.Engine) -> None:
+    """Have connections closed as they come back: when its file is shed, a session may be about to open one."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def close(driver: Any, record: ConnectionPoolEntry) -> None:
+        record.invalidate()
 
 
 def confine(driver: Any) -> None:
