@@ -6,7 +6,9 @@ on the same tables. Tables are made where there are none; existing ones are neve
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +26,8 @@ from tenantry.errors import StoreError, StoreMissing, TenancyError
 from tenantry.migrations import online
 from tenantry.stores.faults import faults
 from tenantry.stores.sqlite import engine_for
+
+logger = logging.getLogger(__name__)
 
 # A version table of its own name: the database may be another application's too, and that one's may be called
 # alembic_version.
@@ -157,6 +161,10 @@ def _settle(session: Session) -> None:
         driver = engine.raw_connection()  # outside any transaction, where a checkpoint must run
         try:
             driver.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
+        except sqlite3.Error as error:
+            # The commit stands in the log all the same, so it must not be told as a failure; the next write tries
+            # again.
+            logger.warning("could not bring the last change into the database file: %s", error)
         finally:
             driver.close()
 

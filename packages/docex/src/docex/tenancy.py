@@ -21,6 +21,7 @@ from docex.config.docex_config import DocEXConfig
 from docex.config.settings import PLACEHOLDER, DatabaseSettings, PostgresSettings, Settings
 from docex.errors import (
     DatabaseError,
+    DocexError,
     InvalidTenantIdError,
     MultiTenancyDisabled,
     TenantBusyError,
@@ -258,28 +259,36 @@ def _served(tenant: Tenant) -> Tenant:
 
 @contextmanager
 def tenant_errors(tenant_id: str) -> Iterator[None]:
-    """Turn errors of the engine into DocEX's own, the most specific first."""
+    """Turn errors of the engine into DocEX's own: see :func:`translated`."""
     try:
         yield
-    except NameRejected as error:
-        raise InvalidTenantIdError(str(tenant_id), error.args[2]) from error
-    except TenantExists as error:
-        slug, holder, status = error.args
-        other = f"as {holder!r}; ids that differ only in letter case are one tenant" if slug != holder else ""
-        raise TenantExistsError(slug, other or f"status: {status}") from error
-    except StoreExists as error:
-        kind, location = error.args
-        raise TenantExistsError(tenant_id, f"its {kind} {location} is there, but this DocEX did not make it") from error
-    except TenantNotFound as error:
-        raise TenantNotProvisioned(error.slug) from error
-    except TenantNotActive as error:
-        raise TenantNotServed(*error.args) from error
-    except TenantBusy as error:
-        raise TenantBusyError(error.slug) from error
-    except StoreMissing as error:
-        _, kind, location = error.args
-        raise TenantDataMissing(tenant_id, f"{kind} {location}") from error
-    except (StepFailed, NotReady, MigrationFailed) as error:
-        raise TenantProvisioningError(tenant_id, f"{error} Run the command again to finish it.") from error
     except TenancyError as error:
-        raise DatabaseError(str(error)) from error
+        raise translated(error, tenant_id) from error
+
+
+def translated(error: TenancyError, tenant_id: str) -> DocexError:
+    """DocEX's error for one of the engine, the most specific first, naming DocEX's own commands."""
+    match error:
+        case NameRejected():
+            return InvalidTenantIdError(str(tenant_id), error.args[2])
+        case TenantExists():
+            slug, holder, status = error.args
+            if slug != holder:
+                return TenantExistsError(slug, f"as {holder!r}; ids that differ only in letter case are one tenant")
+            return TenantExistsError(slug, f"status: {status}")
+        case StoreExists():
+            kind, location = error.args
+            return TenantExistsError(tenant_id, f"its {kind} {location} is there, but this DocEX did not make it")
+        case TenantNotFound():
+            return TenantNotProvisioned(error.slug)
+        case TenantNotActive():
+            return TenantNotServed(*error.args)
+        case TenantBusy():
+            return TenantBusyError(error.slug)
+        case StoreMissing():
+            slug, kind, location = error.args
+            return TenantDataMissing(slug, f"{kind} {location}")
+        case StepFailed() | NotReady() | MigrationFailed():
+            return TenantProvisioningError(tenant_id, f"{error} Run the command again to finish it.")
+        case _:
+            return DatabaseError(str(error))

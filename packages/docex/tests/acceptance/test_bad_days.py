@@ -7,12 +7,15 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from docex import DocEX
-from docex.errors import TenantNotServed
+from docex.errors import DatabaseError, TenantNotServed
+from docex.models.tables import BasketRow
 from docex.provisioning import TenantProvisioner
 from docex.tenancy import Made, configured
 
@@ -133,6 +136,28 @@ DocEX(UserContext("a", tenant_id="acme-corp")).get_basket({basket.id!r}).add({pa
     assert basket.list_documents() == []
     assert basket.add(path).get_content() == b"text"
     basket.delete()
+
+
+def test_connections_cut_by_the_server_are_one_error_at_most(on_postgres: Any) -> None:
+    docex = on_postgres.setup().docex()
+    basket = docex.create_basket("one")
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()" + (
+        " AND datname = current_database()"
+    )
+
+    def work() -> None:
+        with docex.db.session(write=True) as session:
+            session.add(BasketRow(name="lost", storage_config={}))
+            session.flush()
+            on_postgres.query(cut)
+            session.execute(sa.text("SELECT 1"))
+
+    with pytest.raises(DatabaseError, match="Cannot connect"):
+        work()
+    on_postgres.query(cut)
+    with suppress(DatabaseError):  # the pool may not have noticed yet
+        docex.list_baskets()
+    assert [found.id for found in docex.list_baskets()] == [basket.id]
 
 
 def one_line(ran: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -216,3 +216,7 @@ def test_tenants_are_looked_after_by_the_engines_commands(anywhere: Any) -> None
     assert kept.returncode == 1
     assert "is not failed" in kept.stderr
     assert anywhere.stores() == ["acme-corp"]
+    unknown = anywhere.run("tenant", "migrate", "--slug", "nope")
+    assert unknown.stderr == (
+        "❌ Error: Tenant 'nope' is not provisioned. Run: docex provision-tenant --tenant-id nope\n"
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docex import DocEX, DocEXConfig
@@ -223,6 +223,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(first=st.dictionaries(st.text("abcd", min_size=1), values, max_size=4), second=values)
 def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, first: Any, second: Any) -> None:
     path = tmp_path_factory.mktemp("config") / "config.yaml"

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docex.config.settings import DatabaseSettings
@@ -33,6 +33,7 @@ def test_names_are_sanitised(given_: str, kept: str) -> None:
     assert sanitise(given_) == kept
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text())
 def test_sanitised_names_are_safe_and_stay_as_they_are(text: str) -> None:
     name = sanitise(text)
@@ -42,6 +43,7 @@ def test_sanitised_names_are_safe_and_stay_as_they_are(text: str) -> None:
     assert sanitise(name) == name
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text())
 def test_suffixes_are_safe(text: str) -> None:
     suffix = sanitise_suffix(text)
@@ -105,6 +107,7 @@ def test_other_tenant_ids_are_refused(kind: str, tenant_id: str) -> None:
         store.parse(tenant_id)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{1,110}", fullmatch=True))
 def test_an_allowed_id_names_a_file_below_the_root_and_a_whole_schema(tenant_id: str) -> None:
     for kind in ("sqlite", "postgres"):

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docex.contents import content_type, is_binary, text_of
@@ -185,6 +185,7 @@ def test_a_probe_leaves_nothing_it_made(tmp_path: Path) -> None:
         probe(tmp_path / "file" / "b", keep=False)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=2000))
 def test_text_is_only_what_reads_back_as_the_same_bytes(content: bytes) -> None:
     text = text_of(".txt", content[:1024], content)

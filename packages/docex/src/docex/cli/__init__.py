@@ -14,7 +14,7 @@ from typing import NoReturn
 from docex.cli import baskets, documents, setup, tenants
 from docex.errors import DocexError, MultiTenancyDisabled
 from tenantry.cli import group, say
-from tenantry.errors import TenancyError
+from tenantry.errors import TenancyError, TenantError
 
 __all__ = ["app", "main"]
 
@@ -40,11 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (DocexError, TenancyError) as error:
         logger.debug("command failed", exc_info=error)
         sys.stdout.flush()  # what was done before the failure is told before it
-        say(f"❌ Error: {error}")
+        say(f"❌ Error: {_in_docexs_words(error)}")
         if isinstance(error, MultiTenancyDisabled):
             say("Run the command with --enable-multi-tenancy, or set security.multi_tenancy_model: database_level.")
         raise SystemExit(error.exit_code) from error
     raise SystemExit(0)
+
+
+def _in_docexs_words(error: DocexError | TenancyError) -> str:
+    """The sentence of an error; those of the engine's own commands about one tenant name DocEX's commands."""
+    if isinstance(error, TenantError):
+        from docex.tenancy import translated
+
+        return str(translated(error, error.slug))
+    return str(error)
 
 
 def _quiet_logs() -> None:
