@@ -19,7 +19,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from tenantry.errors import Forbidden, TenancyError, TokenRefused
+from tenantry.errors import TenancyError, TokenRefused
 from tenantry.http.edge import Facts
 from tenantry.http.errors import KeyInUse, KeyReused, TooBusy, TookTooLong, ValueRejected
 from tenantry.http.lanes import Lane
@@ -99,13 +99,15 @@ class Call:
 
         :raises TokenRefused, Forbidden: they may not.
         """
-        iam = self.platform.tenancy.iam
+        principal = self._authenticated()
+        if action is not None:
+            self.platform.tenancy.iam.require(principal, action)
+        return principal
+
+    def _authenticated(self) -> Principal:
         if self.token is None:
             raise TokenRefused("there is none")
-        principal = iam.authenticate(self.token)
-        if action is not None:
-            iam.require(principal, action)
-        return principal
+        return self.platform.tenancy.iam.authenticate(self.token)
 
     # -- changes
 
@@ -140,7 +142,8 @@ class Call:
     def _admit(self, change: Change, body: bytes) -> tuple[Principal, Ticket | None, bytes | None]:
         principal = None
         try:
-            principal = again(lambda: self.principal(change.action))
+            principal = again(self._authenticated)
+            self.platform.tenancy.iam.require(principal, change.action)
             if self._key is None:
                 return principal, None, None
             ticket = self._ticket(principal, body)
@@ -213,7 +216,7 @@ class Call:
         """Write into the audit trail that a change was refused or failed; the error is on its way to the caller."""
         status = status_of(error)
         skipped = 0
-        if principal is None and not isinstance(error, Forbidden):
+        if principal is None:
             allowed = self.platform.strangers.take()
             if allowed is None:
                 return
