@@ -59,7 +59,7 @@ def downgrade() -> None:
 
 # Imports once, then forks for every case: a process of its own with no threads. The parent says how each ended.
 RUNNER = """
-import json, os, resource, signal, sys
+import json, os, resource, signal, sys, threading
 from pathlib import Path
 import sqlalchemy as sa
 from tenantry import *

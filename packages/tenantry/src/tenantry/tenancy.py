@@ -118,7 +118,7 @@ class Tenancy:
             if self.platform_migrations is not None:
                 goal = self.platform_migrations.resolve(to)
                 if online.revision_of(connection, self.platform_migrations.version_table) != goal:
-                    online.run(connection, self.platform_migrations, goal)
+                    apply.run(connection, self.platform_migrations, goal, self.store.describe())
                     changed = True
         return changed
 
@@ -241,7 +241,7 @@ class Tenancy:
         goal = chain.resolve(to)
         with self.store.control() as connection:
             self.registry.check(connection=connection)
-            online.run(connection, chain, goal)
+            apply.run(connection, chain, goal, self.store.describe())
         return goal
 
     def new_revision(self, message: str, *, scope: str = "tenant", autogenerate: bool = False) -> Path:

@@ -36,7 +36,7 @@ def build(site: Site, plan: Plan, migrations: Migrations, location: str) -> None
         if plan.replayable:
             site.lay(plan.digest, plan.statements)
         else:
-            _run(site.connection, migrations, plan.target, location, inline=True)
+            run(site.connection, migrations, plan.target, location, inline=True)
     except StatementFailed as error:
         raise _failed(location, plan.steps, error) from error
     if plan.steps:
@@ -81,7 +81,7 @@ def bring(
                 claim(site.joint)  # held while the revision runs elsewhere, so that no other process begins meanwhile
                 site.rest()
                 with store.online(tenant) as connection:
-                    _run(connection, migrations, target, location, only=leg[0])
+                    run(connection, migrations, target, location, only=leg[0])
                     connection.commit()
                 _record(site, ledger, leg[-1].after)
         else:
@@ -114,14 +114,14 @@ def _carry_out(site: Site, migrations: Migrations, leg: Sequence[Step], target: 
                 raise _failed(location, steps, error) from error
         else:
             for step in steps:
-                _run(site.connection, migrations, target, location, only=step)
+                run(site.connection, migrations, target, location, only=step)
 
 
 def _record(site: Site, ledger: Ledger, revision: str | None) -> None:
     site.record(lambda connection: ledger(connection, revision))
 
 
-def _run(
+def run(
     connection: sa.Connection,
     migrations: Migrations,
     target: str | None,
@@ -130,6 +130,12 @@ def _run(
     only: Step | None = None,
     inline: bool = False,
 ) -> None:
+    """Run the revisions on the way to ``target``, or ``only`` that step's, as Python.
+
+    ``inline``: an autocommit_block is run inside the transaction.
+
+    :raises MigrationFailed: one of them raised.
+    """
     running = [target or BASE]
     try:
         online.run(

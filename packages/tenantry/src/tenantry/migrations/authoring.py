@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tenantry.errors import RevisionsRejected
-from tenantry.migrations import online
+from tenantry.migrations import apply, online
 from tenantry.migrations.directory import HEAD, Migrations
 from tenantry.stores.base import Store
 
@@ -44,7 +44,7 @@ def new_revision(store: Store, migrations: Migrations, message: str, *, autogene
         if autogenerate:
             metadata = migrations.metadata
             with store.scratch() as connection:
-                online.run(connection, migrations, migrations.head(), on_autocommit=lambda: None)
+                apply.run(connection, migrations, migrations.head(), f"a scratch {store.kind}", inline=True)
                 environment = EnvironmentContext(
                     migrations.config, migrations.scripts, fn=compare, as_sql=False, template_args=context.template_args
                 )

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -163,7 +163,7 @@ class _Recorder:
 
     @contextmanager
     def listening(self, connection: sa.Connection) -> Iterator[None]:
-        listeners = {
+        listeners: dict[str, Callable[..., Any]] = {
             "before_cursor_execute": self.before,
             "after_cursor_execute": self.after,
             "commit": self.ended,
