@@ -37,8 +37,10 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     """The configuration file that is used, whether it exists or not."""
     if environ.get("DOCEX_CONFIG_FILE"):
         return Path(environ["DOCEX_CONFIG_FILE"]).expanduser()
-    home = environ.get("DOCEX_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".docex") / "config.yaml"
+    try:
+        return Path(environ.get("DOCEX_HOME") or "~/.docex").expanduser() / "config.yaml"
+    except RuntimeError as error:
+        raise ConfigurationError("~/.docex/config.yaml", "this user has no home directory; set DOCEX_HOME.") from error
 
 
 class DocEXConfig:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -99,10 +99,3 @@ class MetadataService:
         values = encoded(metadata)
         with self._db.session(write=True) as session:
             write(session, document_id, values)
-
-    def delete_metadata(self, document_id: str, keys: Iterable[str]) -> None:
-        """Remove keys; those that are not there are passed over."""
-        with self._db.session(write=True) as session:
-            session.execute(
-                delete(MetadataRow).where(MetadataRow.document_id == document_id, MetadataRow.key.in_(list(keys)))
-            )

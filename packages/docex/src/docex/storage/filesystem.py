@@ -98,11 +98,6 @@ class FilesystemStorage:
                 target.unlink()
             raise StorageError(target, f"{error.strerror}.") from error
 
-    def exists(self, key: str) -> bool:
-        """Whether a content has this key."""
-        path = self._path(key)
-        return path.is_file() and not path.is_symlink()
-
     def load(self, key: str) -> bytes:
         """The content of a key. :raises FileNotFoundError: there is none."""
         path = self._path(key)
