@@ -21,12 +21,17 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
 from tenantry import Migrations, PostgresSchemas, SqliteFiles, Tenancy
 from tenantry.migrations.fingerprint import Fingerprint, fingerprint
 from tenantry.registry.tables import tables
 from tenantry.stores.base import Store
 from tenantry.tenant import Tenant
+
+# A busy machine is no fault of what is tested; tests that search longer say so themselves.
+settings.register_profile("tenantry", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tenantry")
 
 ROOT = Path(__file__).parents[3]
 FLEET = ROOT / "benchmarks" / "fleet" / "migrations"
