@@ -23,7 +23,7 @@ from tenantry.registry.plane import ControlPlane
 from tenantry.registry.tables import NAMING, UtcTime
 from tenantry.registry.uids import new_uid
 
-LEASE = 30.0  # seconds; a process that died holds its keys for as long
+LEASE = 15.0  # seconds; a process that died holds its keys for as long
 PURGED = 100  # expired rows that are removed by one request
 NONCE = bytes(12)  # the encryption key is used once, for its salt is new every time
 

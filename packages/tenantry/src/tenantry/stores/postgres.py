@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 CONNECT_TIMEOUT = 10  # seconds until an unreachable server is an error
+POOL_TIMEOUT = 10  # seconds until having no free connection is an error
+# A server that is gone without a word is noticed after half a minute, not after the two hours of the system's default.
+# What the connection URL says wins.
+KEEPALIVE = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 SEPARATOR = "\n;\n"  # between the statements of a message; the new line ends a comment that a statement may end with
 DROP_BATCH = (
     50  # tables per transaction; one DROP of many exhausts max_locks_per_transaction for every session of the server
@@ -104,7 +108,7 @@ class PostgresSchemas(Store):
         self._platform = platform
         self._role_per_tenant = role_per_tenant
         self._extensions = SchemaName(extensions) if extensions else None
-        self._pool = {"pool_size": pool_size, "max_overflow": max_overflow}
+        self._pool = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": POOL_TIMEOUT}
         self._prepare_threshold = prepare_threshold
         self._guard = threading.RLock()
         self._engine: sa.Engine | None = None
@@ -202,7 +206,10 @@ class PostgresSchemas(Store):
         return self._engine
 
     def _connect_args(self) -> dict[str, Any]:
-        return {"prepare_threshold": self._prepare_threshold, "connect_timeout": CONNECT_TIMEOUT}
+        defaults = {"connect_timeout": CONNECT_TIMEOUT, **KEEPALIVE}
+        given = self.url().query
+        options = {name: value for name, value in defaults.items() if name not in given}
+        return {"prepare_threshold": self._prepare_threshold, **options}
 
     def _route(self, tenant: Tenant, *, owner: bool = False) -> routing.Route:
         schema = SchemaName(tenant.location)
