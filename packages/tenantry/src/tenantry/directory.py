@@ -13,11 +13,12 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
-from tenantry.errors import TenantNotActive, TenantNotFound
+from tenantry.errors import StoreUnavailable, TenantNotActive, TenantNotFound
 from tenantry.registry.registry import Registry
 from tenantry.registry.tables import tables
 from tenantry.stores.base import Store
@@ -31,10 +32,14 @@ MAX_KNOWN = 10_000  # tenants whose record is kept; one is about 1 kB
 MAX_ABSENT = 10_000  # slugs of no tenant that are kept, where there are too many tenants for the roll
 MAX_ROLL = 200_000  # slugs of tenants; one is about 100 bytes
 ROLL_PAUSE = 1.0  # seconds between two readings of the roll
+AT_ONCE = 1.0  # seconds
 
 # What every SlugRule allows and the registry can hold. Not the application's own rule: it may have been narrower when
 # a tenant was made than it is now, or wider.
 _SLUG = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+Read = TypeVar("Read")
 
 
 class Directory:
@@ -70,7 +75,7 @@ class Directory:
             raise TenantNotFound(slug)
         changed = self._changed
         try:
-            tenant = self._registry.get(slug)
+            tenant = _read(lambda: self._registry.get(slug))
         except TenantNotFound:
             self._keep_absent(slug, changed)
             raise
@@ -141,13 +146,16 @@ class Directory:
             if time.monotonic() < self._next_roll:
                 return True
             self._next_roll = time.monotonic() + ROLL_PAUSE
-        query = sa.select(tables(self._store.control_schema).tenant.c.slug).limit(MAX_ROLL + 1)
-        with faults(self._store.describe()), self._store.control_engine().connect() as connection:
-            slugs = set(connection.execute(query).scalars())
+        slugs = _read(self._slugs)
         with self._guard:
             if changed == self._changed and len(slugs) <= MAX_ROLL:
                 self._roll = slugs
         return slug in slugs or len(slugs) > MAX_ROLL
+
+    def _slugs(self) -> set[str]:
+        query = sa.select(tables(self._store.control_schema).tenant.c.slug).limit(MAX_ROLL + 1)
+        with faults(self._store.describe()), self._store.control_engine().connect() as connection:
+            return set(connection.execute(query).scalars())
 
     # -- hearing of changes
 
@@ -206,6 +214,19 @@ class Directory:
             self._changes.abandon()
             self._changes = None
         self._start()
+
+
+def _read(read: Callable[[], Read]) -> Read:
+    """Read once more where the first connection was dead: one that died in the pool fails at once, and takes all of its
+    age with it, so the server was restarted and nothing is wrong. A server that cannot be reached takes its time.
+    """
+    started = time.monotonic()
+    try:
+        return read()
+    except StoreUnavailable:
+        if time.monotonic() - started > AT_ONCE:
+            raise
+    return read()
 
 
 def _served(tenant: Tenant) -> Tenant:

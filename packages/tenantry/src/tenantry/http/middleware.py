@@ -135,7 +135,7 @@ class TenantMiddleware:
                 raise not_served(slug, error, call.claims) from error
         except RequestRefused:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the request must not go on without its tenant
+        except Exception as error:  # whatever it is, the request must not go on without its tenant
             raise failed(error) from error
 
 

@@ -175,7 +175,7 @@ class TokenResolver(Resolver):
         if slug is not None and not (isinstance(slug, str) and slug):
             raise _bad_token()
         if slug is None and not self._optional:
-            raise required(self.hint)
+            raise required(self.hint or "")
         call.claims = claims
         return slug
 
