@@ -215,6 +215,8 @@ class EmbeddedPostgres:
         command = ["-D", unfinished.name, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", "--no-instructions"]
         # The built-in locale sorts alike on every system and does not change with the system's libraries.
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        if self._settings.get("fsync") == "off":
+            command.append("--no-sync")
         result = _run(programs / "initdb", command, server, self.directory)
         if result.returncode != 0:
             said = [line for line in result.stdout.splitlines() if "error:" in line or "FATAL:" in line]

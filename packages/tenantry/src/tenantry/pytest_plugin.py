@@ -31,6 +31,7 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_connections": "300",
+    "file_copy_method": "clone",  # a database per test: the kernel copies its files, some ten times quicker
 }
 
 _PREFIX = "tenantry-test-"  # then the run's process id, so that a later run can tell whether it still lives
@@ -57,7 +58,8 @@ def postgres_url(postgres_server_url: str) -> Iterator[str]:
     name = f"test_{uuid4().hex[:16]}"
     with _connection(server) as connection:
         before = _roles_of(connection, name)
-        connection.execute(f'CREATE DATABASE "{name}"')
+        strategy = "" if os.environ.get(SERVER_VARIABLE) else "STRATEGY FILE_COPY"
+        connection.execute(f'CREATE DATABASE "{name}" {strategy}')
     try:
         yield _rendered(server.set(database=name))
     finally:
