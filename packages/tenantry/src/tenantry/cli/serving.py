@@ -32,7 +32,7 @@ TrustedHostOption = Annotated[
     typer.Option(
         "--trusted-host",
         envvar="TENANTRY_TRUSTED_HOSTS",
-        help="A name under which clients reach the server, or *.name. Again for each. Default: loopback's names.",
+        help="A name under which clients reach the server, or *.name. Again for each. Those of loopback always may.",
     ),
 ]
 TrustedProxyOption = Annotated[
@@ -67,7 +67,7 @@ def serve_platform(
         raise DeclarationError("serve", f"it needs `pip install tenantry[http]` ({error.name} is missing).") from error
     own = () if _is_wildcard(host) else (f"[{host}]" if ":" in host else host,)
     settings = HttpSettings(
-        trusted_hosts=tuple(dict.fromkeys([*(trusted_hosts or LOOPBACK), *own])),
+        trusted_hosts=tuple(dict.fromkeys([*LOOPBACK, *own, *trusted_hosts])),
         trusted_proxies=tuple(trusted_proxies),
         metrics_token=os.environ.get(METRICS_TOKEN) or None,
     )
