@@ -6,9 +6,9 @@ forges no token, nor does the environment alone; rotation makes a new salt. Rows
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,8 @@ from tenantry.registry.uids import new_uid
 
 KEY_PURPOSE = "access token"
 MARK_PURPOSE = "mark of the secret"
-UNKNOWN_PAUSE = 1.0  # seconds between two looks for key ids that are not known: tokens with made-up ones cost nothing
+ID_PURPOSE = "key id"
+ID_LENGTH = 22  # digits of a uid; ten more prove that the id was made here, so that a made-up one costs no look
 KEPT = timedelta(days=1)  # that a retired key stays listed
 
 
@@ -50,8 +51,7 @@ class KeyRing:
         self._platform = platform
         self._secret = secret
         self._clock = clock
-        self._known: dict[str, bytes] = {}
-        self._looked_at = -UNKNOWN_PAUSE
+        self._known: dict[str, bytes | None] = {}
         self._guard = threading.Lock()
 
     def signing(self, connection: sa.Connection) -> SigningKey:
@@ -68,12 +68,13 @@ class KeyRing:
     def find(self, kid: str) -> bytes | None:
         """The key of that id, or None. Whether it is still good, the session's look at the database tells."""
         with self._guard:
-            if kid not in self._known and time.monotonic() - self._looked_at >= UNKNOWN_PAUSE:
-                self._looked_at = time.monotonic()
+            if kid not in self._known and self._is_ours(kid):
                 table = self._platform.platform_signing_key
-                query = sa.select(table.c.kid, table.c.salt).where(table.c.secret_mark == self._mark())
+                query = sa.select(table.c.salt).where(table.c.kid == kid, table.c.secret_mark == self._mark())
                 with self._plane.transaction() as connection:
-                    self._known = {row.kid: self._derive(row.salt) for row in connection.execute(query)}
+                    salt = connection.execute(query).scalar()
+                # One that is not there was removed, and never comes back: a token has its key's id after the key.
+                self._known[kid] = None if salt is None else self._derive(salt)
             return self._known.get(kid)
 
     def rotate(self, connection: sa.Connection, *, overlap: timedelta) -> SigningKey:
@@ -107,7 +108,7 @@ class KeyRing:
 
     def _make(self, connection: sa.Connection) -> SigningKey:
         salt = secrets.token_urlsafe(32)
-        key = SigningKey(new_uid(), self._clock(), None, self._derive(salt))
+        key = SigningKey(self._id(new_uid()[:ID_LENGTH]), self._clock(), None, self._derive(salt))
         row = {"kid": key.kid, "salt": salt, "secret_mark": self._mark(), "created_at": key.created_at}
         connection.execute(sa.insert(self._platform.platform_signing_key), row)
         return key
@@ -121,6 +122,12 @@ class KeyRing:
 
     def _derive(self, salt: str) -> bytes:
         return self._secret.derive(KEY_PURPOSE, salt)
+
+    def _is_ours(self, kid: str) -> bool:
+        return kid.isascii() and hmac.compare_digest(kid, self._id(kid[:ID_LENGTH]))
+
+    def _id(self, start: str) -> str:
+        return start + self._secret.derive(ID_PURPOSE, start).hex()[: 32 - ID_LENGTH]
 
     def _mark(self) -> str:
         return self._secret.derive(MARK_PURPOSE).hex()[:16]

@@ -6,6 +6,7 @@ algorithm and one audience are taken, so a tenant's token is refused here whatev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ LIFETIME = timedelta(minutes=15)
 SKEW = timedelta(seconds=10)  # that the clocks of two workers may differ
 MAX_LENGTH = 2_048  # characters; ours have about 500
 REQUIRED = ("sub", "sid", "aud", "iss", "jti", "iat", "nbf", "exp")
+_UID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,13 @@ def read(token: str, find: Callable[[str], bytes | None], at: datetime) -> Acces
     except jwt.PyJWTError as error:
         raise TokenRefused(f"{type(error).__name__}: {error}") from error
     _check_times(payload, at)
-    return AccessClaims(str(payload["sub"]), str(payload["sid"]), str(payload["jti"]), kid)
+    return AccessClaims(_uid(payload["sub"]), _uid(payload["sid"]), _uid(payload["jti"]), kid)
+
+
+def _uid(value: object) -> str:
+    if not isinstance(value, str) or not _UID.fullmatch(value):
+        raise TokenRefused("its ids are none of ours")
+    return value
 
 
 def _check_times(payload: dict[str, object], at: datetime) -> None:
