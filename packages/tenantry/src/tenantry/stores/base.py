@@ -18,6 +18,7 @@ from tenantry.tenant import Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 # One statement as a migration sent it: its SQL and its parameters, by position or by name (always empty on PostgreSQL,
 # where they are written into the SQL).
@@ -195,3 +196,13 @@ class Store(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections that :meth:`async_engine` opened."""
+
+
+def retire(engine: sa.Engine) -> None:
+    """Have connections closed as they come back: when an engine is given up, a session may hold or be about to take
+    one, and nobody would close it then.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def close(driver: object, record: ConnectionPoolEntry) -> None:
+        record.invalidate()

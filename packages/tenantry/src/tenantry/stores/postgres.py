@@ -33,7 +33,7 @@ from tenantry.errors import (
 )
 from tenantry.names import MAX_IDENTIFIER, NameTemplate, SchemaName, Slug, SlugRule
 from tenantry.stores import routing
-from tenantry.stores.base import Site, Statement, Store
+from tenantry.stores.base import Site, Statement, Store, retire
 from tenantry.stores.faults import faults
 from tenantry.tenant import Tenant
 
@@ -265,6 +265,7 @@ class PostgresSchemas(Store):
             engine, self._engine, self._login = self._engine, None, None
             self._bound.clear()
         if engine is not None:
+            retire(engine)
             engine.dispose()
 
     async def aclose(self) -> None:
@@ -272,6 +273,7 @@ class PostgresSchemas(Store):
             engine, self._async_engine = self._async_engine, None
             self._async_bound.clear()
         if engine is not None:
+            retire(engine.sync_engine)
             await engine.dispose()
 
     # -- places

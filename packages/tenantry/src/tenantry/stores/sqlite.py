@@ -26,13 +26,12 @@ from sqlalchemy.engine import URL
 
 from tenantry.errors import NameRejected, StatementFailed, StoreDamaged, StoreError, StoreMissing, TenantBusy
 from tenantry.names import NameTemplate, RelativePath, Slug, SlugRule
-from tenantry.stores.base import Site, Statement, Store
+from tenantry.stores.base import Site, Statement, Store, retire
 from tenantry.stores.faults import faults
 from tenantry.tenant import Tenant
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT = 30  # seconds a statement waits for another process's write
 MAX_OPEN_FILES = 64  # tenants whose file is kept open between sessions
@@ -216,6 +215,7 @@ class SqliteFiles(Store):
                 engines.append(self._control)
                 self._control = None
         for engine in engines:
+            retire(engine)
             engine.dispose()
 
     async def aclose(self) -> None:
@@ -223,6 +223,7 @@ class SqliteFiles(Store):
             engines = [held.engine for held in self._async_open.values()]
             self._async_open.clear()
         for engine in engines:
+            retire(engine.sync_engine)
             await engine.dispose()
 
     # -- places
@@ -549,14 +550,6 @@ def prepare(engine: sa.Engine, *, begin: str, foreign_keys: bool, confined: bool
     @sa.event.listens_for(engine, "begin")
     def start(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
-
-
-def retire(engine: sa.Engine) -> None:
-    """Have connections closed as they come back: when its file is shed, a session may be about to open one."""
-
-    @sa.event.listens_for(engine, "checkin")
-    def close(driver: Any, record: ConnectionPoolEntry) -> None:
-        record.invalidate()
 
 
 def confine(driver: Any) -> None:

@@ -225,3 +225,21 @@ async def test_cancelled_task_leaves_nothing(async_schemas: House) -> None:
             )
             assert found.scalar() == 0
     await tenancy.aclose()
+
+
+def test_closing_under_an_open_session_loses_no_connection(house: House, tenancy: Tenancy) -> None:
+    """The session ends on the connection it has, and that is closed when it comes back."""
+    with tenancy.session("acme") as session:
+        session.execute(sa.insert(item).values(body="kept"))
+        backend = session.scalar(sa.text("SELECT pg_backend_pid()"))
+        tenancy.close()
+    with house.admin() as admin:
+        assert admin.execute("SELECT body FROM org_acme.item").fetchall() == [("kept",)]
+        for _ in range(100):  # the server notices a moment later
+            if admin.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [backend]).fetchone() is None:
+                break
+            admin.execute("SELECT pg_sleep(0.02)")
+        else:
+            pytest.fail("left open")
+    with tenancy.session("beta") as session:
+        assert session.scalars(owner).all() == ["beta"]
