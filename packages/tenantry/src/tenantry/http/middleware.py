@@ -6,11 +6,11 @@ and has none that is served does not reach the application. Pure ASGI: no framew
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tenantry import scope as scopes
-from tenantry.errors import TenantError, TenantNotActive, TenantNotFound
+from tenantry.errors import TenancyError, TenantError, TenantNotActive, TenantNotFound
 from tenantry.http.resolution import Call, RequestRefused, Resolution, Resolver, failed, not_served
 
 if TYPE_CHECKING:
@@ -43,10 +43,7 @@ class AsgiCall(Call):
     @property
     def path(self) -> str:
         """As the base's."""
-        path, root = str(self._scope["path"]), str(self._scope.get("root_path") or "")
-        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-            return path[len(root) :] or "/"
-        return path
+        return _path(self._scope)
 
     @property
     def query(self) -> str:
@@ -91,43 +88,65 @@ class TenantMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] not in ("http", "websocket"):
+        kind = scope["type"]
+        if kind != "http" and kind != "websocket":
             await self.app(scope, receive, send)
             return
+        tenant, claims = None, None
         begun = scopes.begin(None)
         try:
-            call = AsgiCall(scope)
-            if scope.get("method") == "OPTIONS" or not self._resolution.concerns(call.path):
+            if not self._resolution.concerns(_path(scope)) or scope.get("method") == "OPTIONS":
                 await self.app(scope, receive, send)
-            else:
-                await self._serve(call, scope, receive, send)
+                return
+            if kind == "http":
+                tenant = self._at_hand(scope)
+            if tenant is None:
+                call = AsgiCall(scope)
+                try:
+                    tenant = await self._found(call)
+                except RequestRefused as refused:
+                    await _refuse(refused, scope, send)
+                    return
+                claims = call.claims
+            scopes.begin(tenant.slug)
+            await self._serve(tenant, claims, scope, receive, send)
         finally:
             scopes.end(begun)
 
-    async def _serve(self, call: AsgiCall, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            tenant = await self._tenant(call)
-        except RequestRefused as refused:
-            await _refuse(refused, call, scope, send)
-            return
-        scopes.begin(tenant.slug)
+    async def _serve(
+        self, tenant: Tenant, claims: Mapping[str, Any] | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         answer = _Answer(send, self._vary)
         # In place: what stands further out, such as a tracer, reads there what the application's router writes.
-        scope.update({TENANCY: self.tenancy, TENANT: tenant, CLAIMS: call.claims, SETTLING: answer.settling})
-        mounted = self._resolution.mounted(call)
-        if mounted is not None:
-            scope = {**scope, "root_path": str(scope.get("root_path") or "") + mounted}
+        scope[TENANCY], scope[TENANT], scope[CLAIMS] = self.tenancy, tenant, claims
+        scope[SETTLING] = answer.settling
+        if self._resolution.by_path:
+            mounted = self._resolution.mounted(AsgiCall(scope))
+            if mounted is not None:
+                scope = {**scope, "root_path": str(scope.get("root_path") or "") + mounted}
         try:
             await self.app(scope, receive, answer)
         except (TenantNotActive, TenantNotFound) as error:
             # It was suspended while the request was on its way in.
             if answer.started or error.slug != tenant.slug:
                 raise
-            await _refuse(not_served(tenant.slug, error, call.claims), call, scope, send)
+            await _refuse(not_served(tenant.slug, error, claims), scope, send)
 
-    async def _tenant(self, call: AsgiCall) -> Tenant:
-        self.tenancy.watch()
+    def _at_hand(self, scope: Scope) -> Tenant | None:
+        """The tenant, when memory alone can tell. Whatever is not plain is left to ``_found``."""
+        slug = self._resolution.at_hand(scope["headers"])
+        if slug is None:
+            return None
         try:
+            directory = self.tenancy.directory
+            directory.watch()
+            return directory.at_hand(slug)
+        except TenancyError:
+            return None
+
+    async def _found(self, call: AsgiCall) -> Tenant:
+        try:
+            self.tenancy.watch()
             slug = self._resolution.slug(call)
             try:
                 return await self.tenancy.directory.async_tenant(slug)
@@ -150,22 +169,35 @@ class _Answer:
         self.settling: list[Settle] = []
         self.started = False
 
-    async def __call__(self, message: Message) -> None:
-        if not self.started:
-            if message["type"] == "http.response.start":
-                for settle in self.settling:
-                    await settle()
-                if self._vary is not None:
-                    message = {**message, "headers": [*message.get("headers", ()), self._vary]}
-            self.started = True
+    def __call__(self, message: Message) -> Awaitable[None]:
+        if self.started:
+            return self._send(message)
+        return self._start(message)
+
+    async def _start(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            for settle in self.settling:
+                await settle()
+            if self._vary is not None:
+                message["headers"] = [*message.get("headers", ()), self._vary]
+        self.started = True
         await self._send(message)
 
 
-async def _refuse(refused: RequestRefused, call: AsgiCall, scope: Scope, send: Send) -> None:
-    given = call.values("x-request-id")
+def _path(scope: Scope) -> str:
+    """The path below the application's own root."""
+    path: str = scope["path"]
+    root = scope.get("root_path")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :] or "/"
+    return path
+
+
+async def _refuse(refused: RequestRefused, scope: Scope, send: Send) -> None:
+    given = AsgiCall(scope).values("x-request-id")
     body, told = refused.answer(given[0] if len(given) == 1 else None)
     kind = "http"
-    if call.websocket:
+    if scope["type"] == "websocket":
         if "websocket.http.response" not in (scope.get("extensions") or {}):
             # Closed before it was accepted, which the server answers with 403.
             await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})

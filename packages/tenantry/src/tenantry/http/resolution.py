@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,6 +26,7 @@ CLAIM = "tenant_slug"
 PLATFORM_AUDIENCE = "platform"  # tokens of platform users, who are no tenant's
 MAX_TOKEN = 16_384  # characters; a longer one is not even verified
 MAX_HOST = 261  # a name of 253 characters, a dot, a colon and a port
+MAX_REMEMBERED = 2048  # paths, and combinations of headers
 MAX_SHOWN = 64  # characters of a slug in an answer; longer ones are no slugs
 MEDIA_TYPE = "application/problem+json"
 
@@ -106,6 +107,10 @@ class Resolver(ABC):
 
     source: str  # as a refusal names it
     hint: str | None = None  # what to send, as a refusal says it
+    # The headers, in lower case, by which alone ``find`` decides, so that its answer may be remembered; None when it
+    # looks at more. And those whose presence forbids it, because what they say does not stay true.
+    headers: tuple[str, ...] | None = None
+    fresh: tuple[str, ...] = ()
 
     @abstractmethod
     def find(self, call: Call) -> str | None:
@@ -123,6 +128,7 @@ class HeaderResolver(Resolver):
         self.source = f"the '{name}' header"
         self.hint = f"'{name}' header"
         self._key = name.lower()
+        self.headers = (self._key,)
 
     def find(self, call: Call) -> str | None:
         """As the base's."""
@@ -141,6 +147,8 @@ class TokenResolver(Resolver):
     """
 
     source = "the token"
+    headers = ()
+    fresh = ("authorization",)
 
     def __init__(
         self,
@@ -215,6 +223,7 @@ class SubdomainResolver(Resolver):
         self._ignored = frozenset(label.lower() for label in ignored)
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in trusted_proxies)
         self._label = functools.lru_cache(maxsize=1024)(self._read)
+        self.headers = None if self._proxies else ("host",)
 
     def find(self, call: Call) -> str | None:
         """As the base's."""
@@ -293,9 +302,39 @@ class Resolution:
         names = (resolver.name for resolver in self.resolvers if isinstance(resolver, HeaderResolver))
         # An answer that a header chose must not be given to who sends another one.
         self.vary = ", ".join(names)
+        self.by_path = any(isinstance(resolver, PathResolver) for resolver in self.resolvers)
+        known = [resolver.headers for resolver in self.resolvers]
+        decisive = None if None in known else {name for names in known for name in names or ()}
+        self._decisive = None if decisive is None else frozenset(name.encode() for name in decisive)
+        self._fresh = frozenset(name.encode() for resolver in self.resolvers for name in resolver.fresh)
+        self._looked_at = (self._decisive or frozenset()) | self._fresh
+        self._remembered = functools.lru_cache(maxsize=MAX_REMEMBERED)(self._named)
+        # Called with a path: whether it needs a tenant.
+        self.concerns = functools.lru_cache(maxsize=MAX_REMEMBERED)(self._concerns)
 
-    def concerns(self, path: str) -> bool:
-        """Whether a request of this path needs a tenant."""
+    def at_hand(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """The slug that these headers name; None when it takes more to tell, such as a token, or to refuse.
+
+        Most requests are led by this alone, so it is worth its memory: it is a tenth of what ``slug`` costs.
+        """
+        if self._decisive is None:
+            return None
+        looked_at = self._looked_at
+        telling = tuple([pair for pair in headers if pair[0] in looked_at])
+        size = 0
+        for name, value in telling:
+            size += len(value)
+            if name in self._fresh or size > MAX_HOST:
+                return None
+        return self._remembered(telling)
+
+    def _named(self, headers: tuple[tuple[bytes, bytes], ...]) -> str | None:
+        try:
+            return self.slug(_Headers(headers))
+        except RequestRefused:
+            return None
+
+    def _concerns(self, path: str) -> bool:
         if not _below(path, self._required):
             return False
         return not self._public or not _below(path, self._public) or not _plain(path)
@@ -325,6 +364,22 @@ class Resolution:
             if isinstance(resolver, PathResolver):
                 return resolver.mounted(call)
         return None
+
+
+class _Headers(Call):
+    """A request of which nothing but headers is known."""
+
+    path = "/"
+    query = ""
+    peer = None
+
+    def __init__(self, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._headers = headers
+
+    def values(self, name: str) -> list[str]:
+        """As the base's."""
+        wanted = name.encode()
+        return [value.decode("latin-1") for key, value in self._headers if key == wanted]
 
 
 def not_served(slug: str, error: TenantError, claims: Mapping[str, Any] | None) -> RequestRefused:
