@@ -34,7 +34,10 @@ logger = logging.getLogger(__name__)
 MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.tables:metadata", version_table="docex_version")
 CONNECT_TIMEOUT = 10  # seconds until an unreachable server is an error
 
-_engines: dict[tuple[int, DatabaseSettings, str], dict[bool, sa.Engine]] = {}
+Key = tuple[int, DatabaseSettings, str]  # process, configuration, working directory
+
+_engines: dict[Key, dict[bool, sa.Engine]] = {}
+_ready: set[Key] = set()  # whose tables were found or made
 _guard = threading.Lock()
 
 
@@ -85,10 +88,11 @@ def close_connections() -> None:
     """Close every connection of this process. Objects made before may be used again: they connect anew."""
     close_all()
     with _guard:
-        for engines in _engines.values():
-            for engine in engines.values():
-                engine.dispose()
-        _engines.clear()
+        for key, engines in _engines.items():
+            if key[0] == os.getpid():
+                for engine in engines.values():
+                    engine.dispose()
+        _ready.clear()
 
 
 class TenantDatabase:
@@ -180,13 +184,10 @@ def _opened(settings: DatabaseSettings) -> dict[bool, sa.Engine]:
     key = (os.getpid(), settings, os.getcwd())
     with _guard:
         if key not in _engines:
-            engines = _engines_for(settings)
-            try:
-                _prepare(engines[True], _place(settings))
-            except BaseException:
-                engines[True].dispose()
-                raise
-            _engines[key] = engines
+            _engines[key] = _engines_for(settings)
+        if key not in _ready:
+            _prepare(_engines[key][True], _place(settings))
+            _ready.add(key)
         return _engines[key]
 
 

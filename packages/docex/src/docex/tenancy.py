@@ -95,9 +95,11 @@ def tenancy_for(settings: Settings) -> Tenancy:
 def close_all() -> None:
     """Close every connection of this process. Objects made before may be used again: they connect anew."""
     with _guard:
-        for tenancy in _tenancies.values():
-            tenancy.close()
-        _tenancies.clear()
+        # They stay known, so that what an object opens after this can be closed too. A parent's are the parent's to
+        # close.
+        for (process, *_), tenancy in _tenancies.items():
+            if process == os.getpid():
+                tenancy.close()
 
 
 def _declare(database: DatabaseSettings) -> Tenancy:
