@@ -53,9 +53,6 @@ bench: install ## Measure against the floor of the same run; writes benchmarks/R
 soak: install ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow -q --timeout 3600
 
-bench: install ## Measure, and write benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks
-
 clean: ## Remove what was made here, the demo's data included
 	@# The data of a running server is not pulled away from under it.
 	@if [ -x $(BIN)/beak-lims ] && [ -d .demo ]; then BEAK_HOME=$(CURDIR)/.demo/beak-lims $(BIN)/beak-lims db stop; fi
