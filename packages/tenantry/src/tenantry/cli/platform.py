@@ -134,7 +134,7 @@ def _user_commands(open_tenancy: Callable[[], Tenancy]) -> typer.Typer:
             changed = tenancy.iam.set_roles(tenancy.iam.user(user).uid, roles or ())
         print(f"Roles of {changed.email}: {_roles(changed)}")
 
-    @app.command()
+    @app.command("reset-password")
     def reset_password(user: UserArgument, password_stdin: PasswordOption = False) -> None:
         """Give a user a new password, and print it once. Their sessions end; failed attempts are forgotten."""
         password = _read_password(password_stdin)

@@ -139,8 +139,8 @@ def tables(schema: str | None) -> RegistryTables:
         sa.Column("slug", sa.String(128)),
         sa.Column("outcome", sa.String(16), nullable=False),
         sa.Column("details", sa.JSON, nullable=False),  # kept letter by letter, unlike JSONB
-        sa.Column("previous", sa.String(64), nullable=False, server_default=""),
-        sa.Column("hash", sa.String(64), nullable=False, server_default=""),
+        sa.Column("previous", sa.String(64), nullable=False, server_default="unchained"),
+        sa.Column("hash", sa.String(64), nullable=False, server_default="unchained"),
         one_of("outcome", OUTCOMES),
         sa.Index(None, "slug", "sequence"),
         sqlite_autoincrement=True,

@@ -18,6 +18,7 @@ from tenantry.iam.roles import PlatformRole
 from tenantry.registry import bootstrap
 from tenantry.registry import tables as registry_tables
 from tenantry.registry.registry import Registry
+from tenantry.registry.requests import request_table
 from tenantry.registry.revisions import REGISTRY_HEAD, VERSION_TABLE
 from tenantry.tenant import TenantStatus
 
@@ -143,7 +144,11 @@ def test_every_revision_can_be_taken_back(plane) -> None:
 
 
 def test_migrated_tables_equal_the_declared_ones(plane) -> None:
-    declared = [registry_tables.tables(None).metadata, iam_tables.tables(None).metadata]
+    declared = [
+        registry_tables.tables(None).metadata,
+        iam_tables.tables(None).metadata,
+        request_table(None).metadata,
+    ]
     options = {
         "version_table": VERSION_TABLE,
         "compare_type": True,

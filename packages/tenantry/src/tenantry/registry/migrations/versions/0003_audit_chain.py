@@ -20,7 +20,7 @@ BATCH = 1_000  # rows
 
 def upgrade() -> None:
     for column in ("previous", "hash"):
-        op.add_column("audit", sa.Column(column, sa.String(64), nullable=False, server_default=""))
+        op.add_column("audit", sa.Column(column, sa.String(64), nullable=False, server_default="unchained"))
     head = op.create_table(
         "audit_head",
         sa.Column("uid", sa.SmallInteger, autoincrement=False, nullable=False),
