@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from rich.console import Console
 
-from benchmarks import memory, provisioning, resolution, sessions, startup
+from benchmarks import http, memory, provisioning, resolution, sessions, startup
 from benchmarks.timing import Figure
 from tenantry.embedded import EmbeddedPostgres
 
@@ -41,6 +41,7 @@ def main() -> None:
         parts.append(_provisioning(url))
         parts.append(_sessions(url))
         parts.append(_resolution(url))
+        parts.append(_http(url))
         parts.append(_memory(url))
         parts.append(_startup())
     finally:
@@ -128,6 +129,22 @@ def _resolution(url: str) -> str:
     parts.append(f"A tenant's record changed, and listeners told of it\n\n{_table(told, 1_000_000, 'us')}")
     parts.append(f"A listener knows {delay * 1_000:.2g} ms after the commit.\n")
     return "\n".join(parts)
+
+
+def _http(url: str) -> str:
+    with database(url, "bench_http") as fresh, tempfile.TemporaryDirectory() as home:
+        pages, smallest, seconds = http.measure(fresh, Path(home))
+    lines = [
+        f"| {name} | {load.per_second:,.0f} | {load.median * 1_000:.1f} | {load.p99 * 1_000:.1f} |"
+        for name, load in (("`GET /tenants`, 100 of 10,000", pages), ("`GET /auth/me`", smallest))
+    ]
+    return (
+        "## The platform over HTTP\n\n`tenantry serve --workers 2`, 4 clients; client, server and database share the "
+        "processors.\nTo hold: >= 300 requests/s with p99 < 50 ms; all provisionings active.\n\n"
+        "| | requests/s | median, ms | p99, ms |\n| --- | ---: | ---: | ---: |\n"
+        + "\n".join(lines)
+        + f"\n\n{http.AT_ONCE} provisionings asked at once were all active after {seconds:.1f} s.\n"
+    )
 
 
 def _memory(url: str) -> str:
