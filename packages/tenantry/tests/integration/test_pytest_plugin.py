@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,14 +88,20 @@ def test_a_given_server_is_used_and_nothing_is_left_on_it(tmp_path: Path, postgr
 def test_the_server_of_a_run_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    abandoned = Path(tempfile.mkdtemp(prefix=f"tenantry-test-{ended.pid}-"))
+    # A temporary directory of our own: any other run on this machine would remove the server too.
+    temporary = Path(tempfile.mkdtemp(prefix="runs-"))
+    abandoned = Path(tempfile.mkdtemp(prefix=f"tenantry-test-{ended.pid}-", dir=temporary))
     server = EmbeddedPostgres(abandoned, settings={"fsync": "off"})
-    server.start()
+    try:
+        server.start()
 
-    run_pytest(tmp_path)
+        run_pytest(tmp_path, TMPDIR=str(temporary))
 
-    assert not server.running()
-    assert not abandoned.exists()
+        assert not server.running()
+        assert not abandoned.exists()
+    finally:
+        server.stop()
+        shutil.rmtree(temporary)
 
 
 @pytest.mark.parametrize("fixture", ["postgres_server_url", "postgres_url", "non_superuser_url"])

@@ -146,8 +146,8 @@ def test_a_tenants_record_holds_every_field() -> None:
     assert set(tenant_record(tenant)) == set(Tenant.__dataclass_fields__)
 
 
-def test_the_guides_tell_of_every_command() -> None:
-    guides = "\n".join(path.read_text() for path in (Path(__file__).parents[4] / "docs").glob("*.md"))
-    for name, _ in commands(build()):
-        typed = name.replace("_", "-")
-        assert f"### {typed}" in guides or f"tenantry {typed}" in guides or f"beak-lims {typed}" in guides, typed
+def test_the_guide_tells_of_every_command() -> None:
+    guide = (Path(__file__).parents[4] / "docs" / "cli.md").read_text()
+    headings = [line.lstrip("# ").split(", ") for line in guide.splitlines() if line.startswith("##")]
+    told = {name for heading in headings for name in heading}
+    assert {name.replace("_", "-") for name, _ in commands(build())} <= told
