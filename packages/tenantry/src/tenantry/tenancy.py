@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
-    from tenantry.iam.secret import SecretSource
     from tenantry.iam.iam import Iam
+    from tenantry.iam.secret import SecretSource
     from tenantry.sessions import Sessions
 
 REMEMBERED = 1.0  # seconds a tenant's record is trusted without asking the registry again, while changes are not heard
@@ -96,8 +96,8 @@ class Tenancy:
     @cached_property
     def iam(self) -> Iam:
         """The platform's users, their sessions, and what they may do."""
-        from tenantry.iam.secret import PlatformSecret, default_home
         from tenantry.iam.iam import Iam
+        from tenantry.iam.secret import PlatformSecret, default_home
 
         home = default_home if self._home is None else self._home
         return Iam(self.registry, self.store.control_schema, PlatformSecret(self._secret_key, home))

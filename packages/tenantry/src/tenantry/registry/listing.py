@@ -81,7 +81,7 @@ class Listing(ControlPlane):
         if by_status:
             query = query.where(tenant.c.status == sa.bindparam("of_status"))
         if searched:
-            wanted = sa.bindparam("wanted")
+            wanted: sa.BindParameter[str] = sa.bindparam("wanted", type_=sa.Text)
             query = query.where(
                 sa.or_(
                     tenant.c.slug_key.like(wanted, escape=ESCAPE),

@@ -108,7 +108,8 @@ class Requests(ControlPlane):
             if held.fingerprint != ticket.fingerprint:
                 raise Taken(same=False)
             if held.answer is not None:
-                return _cipher(ticket.key, held.salt).decrypt(NONCE, held.answer, None)
+                answer: bytes = _cipher(ticket.key, held.salt).decrypt(NONCE, held.answer, None)
+                return answer
             if held.owner != ticket.owner and held.leased_until > at:
                 raise Taken(same=True)
             connection.execute(sa.update(table).where(table.c.digest == ticket.digest).values(row))

@@ -208,6 +208,20 @@ async def test_provisioning_blocks_no_other_request_and_past_the_bound_is_told_t
     assert refusals == [("failed", "TooBusy")]
 
 
+@pytest.mark.timeout(300)
+async def test_fifty_provisionings_asked_at_once_all_end_active(world: World, slug: str) -> None:
+    with serving(world.app()) as served:
+        async with served.client(world) as api:
+            api.timeout = httpx.Timeout(250)
+            answers = await asyncio.gather(
+                *(api.post("/tenants", json={"name": "Acme", "slug": f"{slug}n{n}"}) for n in range(50))
+            )
+    assert {answer.status_code for answer in answers} == {201}
+    stands = world.rows("SELECT status, count(*) FROM platform.tenant WHERE slug LIKE %s GROUP BY 1", f"{slug}n%")
+    assert stands == [("active", 50)]
+    assert world.rows("SELECT count(*) FROM pg_namespace WHERE nspname LIKE %s", f"org_{slug}n%") == [(50,)]
+
+
 async def test_work_that_takes_too_long_is_told_so_and_ends_all_the_same(world: World, slug: str) -> None:
     with serving(world.app(hurried(work_timeout=1.0))) as served:
         async with held_up(world) as gate, served.client(world) as api:
