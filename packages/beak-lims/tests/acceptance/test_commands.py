@@ -30,8 +30,11 @@ def test_every_command_has_help() -> None:
     found = commands_below(typer.main.get_command(app), "beak-lims")
     tenant = ("provision", "list", "show", "migrate", "activate", "cleanup", "add-lab", "add-admin")
     database = ("upgrade", "downgrade", "revision", "current", "history", "start", "stop")
-    expected = {f"beak-lims tenant {name}" for name in tenant} | {f"beak-lims db {name}" for name in database}
-    assert {*expected, "beak-lims seed platform-superuser"} == set(found)
+    user = ("add", "list", "disable", "enable", "role", "reset-password")
+    platform = (*(f"user {name}" for name in user), "session list", "session revoke", "key list", "key rotate")
+    groups = {"tenant": tenant, "db": database, "platform": platform, "audit": ("verify", "export")}
+    expected = {f"beak-lims {group} {name}" for group, names in groups.items() for name in names}
+    assert {*expected, "beak-lims seed platform-superuser", "beak-lims server run"} == set(found)
     assert all(found.values())
 
 
