@@ -185,7 +185,7 @@ def _add_users(router: APIRouter) -> None:
             return call.platform.tenancy.iam.users(after=after, limit=limit + 1)
 
         found = await call.read(Action.USERS, work)
-        following = found[limit - 1].username if len(found) > limit else None
+        following = found[limit - 1].uid if len(found) > limit else None
         return answered([user_of(user) for user in found[:limit]], headers=pages.headers(following, limit))
 
     @router.post(
