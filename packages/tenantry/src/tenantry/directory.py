@@ -173,6 +173,11 @@ class Directory:
                     self._changes = changes_of(engine, schema, me)
 
     @property
+    def watching(self) -> bool:
+        """Whether this process was told to hear of changes."""
+        return self._changes is not None
+
+    @property
     def heard(self) -> bool:
         """Whether changes are heard at this moment."""
         return self._heard()

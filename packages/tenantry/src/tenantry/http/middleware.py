@@ -6,14 +6,16 @@ and has none that is served does not reach the application. Pure ASGI: no framew
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tenantry import scope as scopes
-from tenantry.errors import TenancyError, TenantError, TenantNotActive, TenantNotFound
+from tenantry.errors import TenantError, TenantNotActive, TenantNotFound
 from tenantry.http.resolution import Call, RequestRefused, Resolution, Resolver, failed, not_served
 
 if TYPE_CHECKING:
+    from tenantry.directory import Directory
     from tenantry.tenancy import Tenancy
     from tenantry.tenant import Tenant
 
@@ -84,6 +86,7 @@ class TenantMiddleware:
         self.app = app
         self.tenancy = tenancy
         self._resolution = Resolution(resolvers, required, public)
+        self._directory: Directory | None = None  # asked for at the first request: building it may start a server
         self._vary = (b"vary", self._resolution.vary.encode()) if self._resolution.vary else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,28 +137,32 @@ class TenantMiddleware:
 
     def _at_hand(self, scope: Scope) -> Tenant | None:
         """The tenant, when memory alone can tell. Whatever is not plain is left to ``_found``."""
-        slug = self._resolution.at_hand(scope["headers"])
-        if slug is None:
+        slug, directory = self._resolution.at_hand(scope["headers"]), self._directory
+        if slug is None or directory is None or not directory.watching:
             return None
         try:
-            directory = self.tenancy.directory
-            directory.watch()
             return directory.at_hand(slug)
-        except TenancyError:
+        except TenantError:
             return None
 
     async def _found(self, call: AsgiCall) -> Tenant:
         try:
-            self.tenancy.watch()
+            directory = self._directory
+            if directory is None or not directory.watching:  # the first request, also of a process forked off
+                directory = self._directory = await asyncio.to_thread(self._watch)
             slug = self._resolution.slug(call)
             try:
-                return await self.tenancy.directory.async_tenant(slug)
+                return await directory.async_tenant(slug)
             except TenantError as error:
                 raise not_served(slug, error, call.claims) from error
         except RequestRefused:
             raise
         except Exception as error:  # whatever it is, the request must not go on without its tenant
             raise failed(error) from error
+
+    def _watch(self) -> Directory:
+        self.tenancy.watch()
+        return self.tenancy.directory
 
 
 class _Answer:

@@ -320,19 +320,16 @@ class Resolution:
         if self._decisive is None:
             return None
         looked_at = self._looked_at
-        telling = tuple([pair for pair in headers if pair[0] in looked_at])
-        size = 0
-        for name, value in telling:
-            size += len(value)
-            if name in self._fresh or size > MAX_HOST:
-                return None
-        return self._remembered(telling)
-
-    def _named(self, headers: tuple[tuple[bytes, bytes], ...]) -> str | None:
         try:
-            return self.slug(_Headers(headers))
-        except RequestRefused:
+            return self._remembered(tuple([pair for pair in headers if pair[0] in looked_at]))
+        except (RequestRefused, TypeError):  # or a server that hands over lists, which cannot be remembered by
             return None
+
+    def _named(self, headers: tuple[tuple[bytes, bytes], ...]) -> str:
+        """Remembered by the headers; a call that raises is not."""
+        if sum(len(value) for _, value in headers) > MAX_HOST or any(name in self._fresh for name, _ in headers):
+            raise required("")
+        return self.slug(_Headers(headers))
 
     def _concerns(self, path: str) -> bool:
         if not _below(path, self._required):
