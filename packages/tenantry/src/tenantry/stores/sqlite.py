@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 BUSY_TIMEOUT = 30  # seconds a statement waits for another process's write
-MAX_OPEN_FILES = 64  # tenants whose file is kept open between sessions
+MAX_OPEN_FILES = 24  # tenants whose file is kept open between sessions; each takes up to 0.5 MB
 CONTROL_FILE = "registry.db"
 OWN_DIRECTORY = ".tenantry"  # below the root: locks and templates
 COMPANIONS = ("-wal", "-shm", "-journal")  # what SQLite appends to a file's name for files of its own

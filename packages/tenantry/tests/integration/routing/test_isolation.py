@@ -9,7 +9,7 @@ import pytest
 from house import House
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from interleaving import Interleaving, Visit, plans
+from interleaving import ANSWERS, WHOLE, Interleaving, Visit, plans
 
 SLUGS = [f"tenant{number}" for number in range(5)]
 FEW = {"pool_size": 2, "max_overflow": 0}
@@ -87,6 +87,20 @@ def test_sqlite_statements_see_their_own_tenant_for_long(
 ) -> None:
     on_sqlite.run(threads, tasks, 0)
     on_sqlite.check()
+
+
+def test_work_that_nothing_disturbs_is_all_done(house: House) -> None:
+    """The test of the test: errors are passed over, so it must be known that there are answers."""
+    run = few_connections(house)
+    if house.kind == "schema":
+        run.tenancy.store._pool["pool_timeout"] = 30  # type: ignore[attr-defined]
+    plan: list[Visit] = [(number, WHOLE) for number in range(5)] * 2
+    run.run([plan] * 2, [plan] * 2, 0)
+    run.check()
+    assert run.refused == []
+    assert len(run.seen) == 4 * len(plan) * ANSWERS
+    for slug in SLUGS:
+        assert house.bodies(slug) == [slug] * 8
 
 
 def test_a_leak_would_be_seen(schemas: House) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -47,6 +47,9 @@ ACTIONS = (
     "be cancelled",
 )
 
+# One session's work, for when all of it must succeed, and how many answers it gets.
+WHOLE, ANSWERS = ["see", "write", "see prepared", "commit", "see", "savepoint", "lost savepoint"], 7
+
 Visit = tuple[int, list[str]]  # a tenant's number, and what is done in one session on it
 visits = st.lists(st.tuples(st.integers(0, 4), st.lists(st.sampled_from(ACTIONS), max_size=6)), min_size=1, max_size=6)
 plans = st.lists(visits, min_size=2, max_size=4)
@@ -64,18 +67,35 @@ class Interleaving:
     tenancy: Tenancy
     slugs: Sequence[str]
     wrong: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)  # whose statements got an answer
+    refused: list[str] = field(default_factory=list)  # errors that were passed over
 
     def judge(self, slug: str, seen: Sequence[str]) -> None:
+        self.seen.append(slug)
         if list(seen) != [slug]:
             self.wrong.append(f"{slug} saw {list(seen)}")
 
     # What the database refuses to one session because another works too, or because its backend was killed.
-    tolerated = (Planned, sa.exc.DBAPIError, sa.exc.PendingRollbackError, sa.exc.InvalidRequestError, StoreUnavailable)
+    tolerated = (
+        Planned,
+        TimeoutError,
+        StoreUnavailable,
+        sa.exc.DBAPIError,
+        sa.exc.TimeoutError,
+        sa.exc.InvalidRequestError,
+    )
+
+    @contextmanager
+    def passing_over(self) -> Iterator[None]:
+        try:
+            yield
+        except self.tolerated as error:
+            self.refused.append(f"{type(error).__name__}: {error}")
 
     def work(self, plan: Sequence[Visit]) -> None:
         for number, actions in plan:
             slug = self.slugs[number]
-            with suppress(*self.tolerated), self.tenancy.session(slug, write=True) as session:
+            with self.passing_over(), self.tenancy.session(slug, write=True) as session:
                 for action in actions:
                     self.act(session, slug, action)
                 self.judge(slug, session.scalars(SEE).all())
@@ -111,7 +131,7 @@ class Interleaving:
     async def visit(self, plan: Sequence[Visit]) -> None:
         for number, actions in plan:
             slug = self.slugs[number]
-            with suppress(*self.tolerated, TimeoutError):
+            with self.passing_over():
                 async with self.tenancy.async_session(slug, write=True) as session:
                     for action in actions:
                         await self.act_in_task(session, slug, action)
