@@ -256,6 +256,11 @@ class Attempt:
             else:
                 self._guard.counters.give_back(counter.key)
 
+    def withdraw(self) -> None:
+        """No password was tried after all: it counts for nothing."""
+        for counter in self._counted:
+            self._guard.counters.give_back(counter.key)
+
     def locked(self) -> list[str]:
         """What is locked now, after it failed."""
         limiter = FixedWindowRateLimiter(self._guard.counters.seen(counter.key for counter in self._counted))

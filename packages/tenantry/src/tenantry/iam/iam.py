@@ -127,7 +127,11 @@ class Iam:
         attempt.check_address()
         known, trusted = self._look_up(account, address)
         attempt.count(trusted=trusted)
-        right = self._verify(passwords.decoy() if known is None else known.hashed, password)
+        try:
+            right = self._verify(passwords.decoy() if known is None else known.hashed, password)
+        except TooManyAttempts:
+            attempt.withdraw()
+            raise
         if known is None or not right or not known.is_active:
             self._note_failure(known, address, attempt)
             refusal = LoginRefused()

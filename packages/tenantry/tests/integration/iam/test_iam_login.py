@@ -337,5 +337,6 @@ def test_more_logins_than_hashes_at_once_wait_their_turn(platform, monkeypatch) 
     with pytest.raises(TooManyAttempts) as raised:
         platform.login()
     assert raised.value.retry_after == 1
+    assert {row["hits"] for row in platform.rows("platform_attempt")} == {0}
     platform.iam._hashing.release()
     assert platform.login()
