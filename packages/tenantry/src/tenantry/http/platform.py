@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from tenantry.errors import StoreUnavailable, TenancyError
+from tenantry.errors import StoreUnavailable
 from tenantry.http.lanes import Lane
 from tenantry.http.metrics import Metrics
 from tenantry.http.settings import HttpSettings
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 LOGIN_THREADS = 2  # a password costs tens of milliseconds of a processor, wrong ones too
 STRANGERS_NOTED = 60  # refusals of callers without a valid token that are put into the audit trail a minute
 PROBE_TIMEOUT = 3.0  # seconds a health check waits for the database
-PROBE_KEPT = 1.0  # seconds its outcome stands, however often it is asked for
+PROBE_KEPT = 1.0  # seconds that a good outcome of it stands
 
 Answer = TypeVar("Answer")
 
@@ -57,7 +57,7 @@ class Platform:
         self.probes = Lane("probe", threads=1, waiting=8, timeout=PROBE_TIMEOUT, retry_after=1)
         self.strangers = Allowance(STRANGERS_NOTED, 60.0)
         self.metrics = Metrics([self.readers, self.workers, self.logins, self.exports])
-        self._probed: tuple[float, TenancyError | None] = (0.0, None)
+        self._well_until = 0.0
 
     # Built at first use: they ask the store for its URL, which may start a server.
 
@@ -75,17 +75,14 @@ class Platform:
         return Requests(store.control_engine, store.control_schema, store.describe(), kept=kept)
 
     def probe(self) -> None:
-        """Whether the control plane can be read and is this build's. :raises TenancyError: it is not."""
-        until, error = self._probed
-        if until < time.monotonic():
-            error = None
-            try:
-                again(self._look)
-            except TenancyError as found:
-                error = found
-            self._probed = (time.monotonic() + PROBE_KEPT, error)
-        if error is not None:
-            raise error
+        """Whether the control plane can be read and is this build's. That it is stands for a second, however often it
+        is asked for; that it is not is looked at anew.
+
+        :raises TenancyError: it is not.
+        """
+        if self._well_until < time.monotonic():
+            again(self._look)
+            self._well_until = time.monotonic() + PROBE_KEPT
 
     def _look(self) -> None:
         self.tenancy.registry.check()  # asks no more once it was so

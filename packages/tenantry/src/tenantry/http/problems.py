@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from tenantry import errors
 from tenantry.errors import TenancyError
 from tenantry.http import errors as edge
+from tenantry.stores.faults import scrubbed
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem_of(error: Exception, request_id: str) -> Response:
-    """The answer for any error. One that is nobody's fault but the server's is logged here with its traceback."""
+    """The answer for any error. One that is nobody's fault but the server's is logged here."""
     if isinstance(error, HTTPException):
         return _answer(error.status_code, _phrase(error.status_code), str(error.detail), request_id, error.headers)
     if isinstance(error, RequestValidationError):
@@ -131,8 +132,12 @@ def problem_of(error: Exception, request_id: str) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     told = status < 500 or isinstance(error, edge.RequestRejected)
     if not told:
-        level = logging.WARNING if isinstance(error, TenancyError) else logging.ERROR
-        logger.log(level, "request %s failed: %s", request_id, type(error).__name__, exc_info=error)
+        # What the engine says on purpose says it all; a bug is told with its traceback.
+        bug = None if isinstance(error, TenancyError) else error
+        level = logging.WARNING if bug is None else logging.ERROR
+        logger.log(
+            level, "request %s failed: %s: %s", request_id, type(error).__name__, scrubbed(str(error)), exc_info=bug
+        )
     detail = str(error) if told else f"{REASONS.get(status, REASONS[500])} (request {request_id})."
     return _answer(status, _phrase(status), detail, request_id, headers, kind=_kind(error))
 
