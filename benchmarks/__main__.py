@@ -37,16 +37,11 @@ def main() -> None:
     parts = []
     try:
         url = server.start()
-        parts.append(_header(url))
-        parts.append(_provisioning(url))
-        parts.append(_sessions(url))
-        parts.append(_resolution(url))
-        parts.append(_http(url))
-        parts.append(_memory(url))
-        parts.append(_startup())
+        for part in (_header, _provisioning, _sessions, _memory, _startup, _resolution, _http):
+            parts.append(part(url))
+            RESULTS.write_text("\n".join(parts))  # what was measured is kept when a later part fails
     finally:
         server.stop()
-    RESULTS.write_text("\n".join(parts))
     console.print(f"written: {RESULTS}")
 
 
@@ -161,7 +156,7 @@ def _memory(url: str) -> str:
     )
 
 
-def _startup() -> str:
+def _startup(_: str) -> str:
     console.print("running: commands")
     lines = ["| command | s |", "| --- | ---: |"]
     lines += [f"| `{command}` | {seconds:.2f} |" for command, seconds in startup.commands().items()]
