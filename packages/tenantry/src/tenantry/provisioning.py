@@ -32,6 +32,7 @@ from tenantry.errors import (
     TenantNotFound,
 )
 from tenantry.migrations import apply
+from tenantry.migrations.directory import HEAD
 from tenantry.migrations.planner import Planner
 from tenantry.registry.journal import StepRecord
 from tenantry.registry.registry import Registry
@@ -208,7 +209,8 @@ class Provisioner:
                 taken = self._taken(held)
                 if isinstance(taken, TenantBusy):
                     raise taken
-                return self.migrate(held.slug).tenant  # no process works on it any more
+                # No process works on it any more; refused as busy when one has finished it meanwhile.
+                return self._migrate(held, HEAD).tenant
             except (TenantBusy, TenantExists) as error:
                 other_case = isinstance(error, TenantExists) and error.args[1] != parsed.value
                 if other_case or time.monotonic() > deadline:
@@ -309,7 +311,7 @@ class Provisioner:
 
     # -- changing
 
-    def migrate(self, slug: str, target: str = "head") -> Provisioned:
+    def migrate(self, slug: str, target: str = HEAD) -> Provisioned:
         """Bring a tenant to a revision; make its place if it is missing; finish a provisioning that failed or was
         interrupted.
 
@@ -318,7 +320,10 @@ class Provisioner:
         :raises TenantNotFound, StatusRefused, TenantBusy, MigrationFailed, UnknownRevision, NotReady, StepFailed: see
         there.
         """
-        tenant = self._workable(slug)
+        return self._migrate(self._workable(slug), target)
+
+    def _migrate(self, tenant: Tenant, target: str) -> Provisioned:
+        slug = tenant.slug
         goal = self.planner.migrations.resolve(target)
         unfinished = tenant.status in (TenantStatus.PROVISIONING, TenantStatus.FAILED)
         clock = _Clock(slug, self.observers)
