@@ -219,7 +219,8 @@ class EmbeddedPostgres:
             command.append("--no-sync")
         result = _run(programs / "initdb", command, server, self.directory)
         if result.returncode != 0:
-            said = [line for line in result.stdout.splitlines() if "error:" in line or "FATAL:" in line]
+            telling = ("error:", "FATAL:", "child process")
+            said = [line for line in result.stdout.splitlines() if any(words in line for words in telling)]
             reason = f"cannot be initialized: {_last_line(chr(10).join(said) or result.stdout)}."
             raise EmbeddedServerError(str(self.directory), reason)
         unfinished.rename(self._data)
