@@ -200,7 +200,7 @@ def test_activation_takes_few_statements(plane) -> None:
     with plane.store.control_engine().begin() as connection:
         sa.event.listen(connection, "before_cursor_execute", lambda *args: sent.append(args[2]))
         plane.registry.activate(held.tenant, held.operation_uid, revision="r", steps=STEPS, connection=connection)
-    assert len(sent) == 4, sent
+    assert len(sent) <= 6, sent  # the record, the operation, its steps, and the audit trail's row and head
 
 
 def test_finished_operation_keeps_the_status_and_moves_the_ledger(plane) -> None:

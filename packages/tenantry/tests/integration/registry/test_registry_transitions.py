@@ -48,7 +48,7 @@ def test_every_pair_of_statuses_is_allowed_or_refused_as_declared(plane, change)
 def test_activation_follows_only_provisioning_suspended_and_active(plane) -> None:
     tenant = plane.reserve("acme").tenant
     for before in TenantStatus:
-        operation = plane.registry.open_operation(tenant, "activate")
+        operation = plane.registry.open_operation(plane.registry.get("acme"), "activate")
         put(plane, tenant, before)
         if before in (TenantStatus.PROVISIONING, TenantStatus.SUSPENDED, TenantStatus.ACTIVE):
             assert plane.registry.activate(tenant, operation, revision="r").status is TenantStatus.ACTIVE
