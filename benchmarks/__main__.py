@@ -97,7 +97,7 @@ def _sessions(url: str) -> str:
         "## One row by key, another tenant every time\n\nA session opened, BEGIN, one SELECT, COMMIT. "
         "To hold: <= 1.1 of the floor, and faster than schema_translate_map.\n"
     ]
-    for count in (50, 1_000):
+    for count in (50, 400):
         with database(url, f"bench_sessions_{count}") as fresh:
             figures = sessions.reading(fresh, count=count, rounds=120)
         parts.append(f"{count:,} tenants\n\n{_table(figures, 1_000_000, 'us')}")

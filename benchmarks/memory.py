@@ -37,7 +37,8 @@ def resident(url: str) -> dict[str, tuple[int, int]]:
 
 def _visitor(kind: str, where: str, directory: str, count: int) -> int:
     arguments = [sys.executable, "-m", "benchmarks.memory", kind, where, directory, str(count)]
-    return int(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+    root = Path(__file__).parents[1]
+    return int(subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=root).stdout)
 
 
 def visit(kind: str, where: str, directory: str, count: int) -> int:

@@ -52,6 +52,7 @@ def tenants(store: Store, directory: Path, count: int) -> Tenancy:
     tenancy.initialize()
     for number in range(count):
         tenancy.provision(f"t{number}")
+    tenancy.watch()  # as a server does: what is known of tenants stays known until the registry tells of a change
     return tenancy
 
 

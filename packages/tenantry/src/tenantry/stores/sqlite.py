@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
@@ -446,8 +446,11 @@ class FileSite(Site):
 
     def has_table(self, name: str) -> bool:
         query = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?"
-        found: int = self.connection.exec_driver_sql(query, (name,)).scalar_one()
-        return found == 1
+        if self._new and self._connection is None:
+            # No one else knows the file yet, and it needs no connection that would change its journal's mode and back.
+            with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro&immutable=1", uri=True)) as reader:
+                return bool(reader.execute(query, (name,)).fetchone()[0])
+        return bool(self.connection.exec_driver_sql(query, (name,)).scalar_one())
 
     def protect(self, table: str) -> None:
         """Nothing to do: SQLite has no rights per table."""
