@@ -4,6 +4,7 @@ TenancyError (tenantry)
 +-- SettingRejected         a setting of the environment or of .env cannot be used
 +-- InputRejected           a value given by a person is not allowed
 +-- AdministratorExists     a tenant's user has that email already
++-- DecryptionFailed        a value cannot be read with the keys of this installation
 +-- TenantError (tenantry)
     +-- OrganizationNotFound
 """
@@ -47,3 +48,10 @@ class AdministratorExists(TenantError):
     def __str__(self) -> str:
         slug, email = self.args
         return f"User '{email}' exists already in tenant '{slug}'. Give --reset-password for a new one-time password."
+
+
+class DecryptionFailed(TenancyError):
+    """A value cannot be decrypted. Fields: reason. The value itself is not repeated."""
+
+    def __str__(self) -> str:
+        return f"An encrypted value cannot be read: {self.args[0]}."

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     # Off: schemas are kept apart by the search_path alone, for a database user who may not make roles.
     tenant_roles: bool = Field(default=True, validation_alias="BEAK_TENANT_ROLES")
     secret_key: SecretStr | None = Field(default=None, validation_alias="SECRET_KEY")
+    # Several, separated by commas: the first encrypts, all decrypt. Without them a key is made and kept in the home.
+    encryption_key: SecretStr | None = Field(default=None, validation_alias="HIPAA_ENCRYPTION_KEY")
+    search_key: SecretStr | None = Field(default=None, validation_alias="SEARCH_ENCRYPTION_KEY")
     platform_superuser_email: str | None = Field(default=None, validation_alias="PLATFORM_SUPERUSER_EMAIL")
     platform_superuser_username: str | None = Field(default=None, validation_alias="PLATFORM_SUPERUSER_USERNAME")
     platform_superuser_password: SecretStr | None = Field(default=None, validation_alias="PLATFORM_SUPERUSER_PASSWORD")

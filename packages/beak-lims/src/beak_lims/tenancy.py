@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from beak_lims.crypto import configure, keyring_of
 from beak_lims.settings import Settings, load_settings
 from tenantry import Migrations, PostgresSchemas, SlugRule, Tenancy
 from tenantry.embedded import EmbeddedPostgres
@@ -30,6 +31,7 @@ def tenancy() -> Tenancy:
 
 def declare(settings: Settings) -> Tenancy:
     """The tenancy of an installation with these settings."""
+    configure(lambda: keyring_of(settings))
     prefix, platform = settings.tenant_schema_prefix, settings.platform_schema
     # The one slug whose schema would be the platform's own.
     taken = frozenset({platform.removeprefix(prefix)} if platform.startswith(prefix) else ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from beak_lims.models.base import Base, Record
+from beak_lims.models.base import Base, LabRecord, Record
 from beak_lims.models.department import Department
 from beak_lims.models.laboratory import Laboratory, LaboratorySetting
 from beak_lims.models.organization import Organization, OrganizationSetting
@@ -14,6 +14,7 @@ __all__ = [
     "Base",
     "Department",
     "Group",
+    "LabRecord",
     "Laboratory",
     "LaboratorySetting",
     "Organization",

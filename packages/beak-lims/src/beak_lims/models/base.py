@@ -1,5 +1,7 @@
 """What every table of a tenant has: a key that sorts by time, and who wrote the row when.
 
+A row of a :class:`LabRecord` belongs to one laboratory; every other row is shared by the whole organisation.
+
 ``created_by_uid`` and ``updated_by_uid`` are no foreign keys: a row may be written by a seed, by the operator's
 command or by a platform user, none of whom is in the tenant's ``user``; and two constraints on each of some 170 tables
 would weigh on the catalog of every tenant.
@@ -7,9 +9,11 @@ would weigh on the catalog of every tenant.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import DateTime, MetaData, String, func
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Numeric, String, Table, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tenantry.registry.uids import new_uid
@@ -25,6 +29,8 @@ NAMING = {
 UID_LENGTH = 32  # characters of new_uid: hexadecimal digits that sort by the time they were made
 NAME_LENGTH = 255
 EMAIL_LENGTH = 254  # longest address that mail carries
+CODE_LENGTH = 64
+Figure = Numeric(20, 8)  # a measured value or a limit of one: exact, up to 12 digits before the point and 8 after it
 
 
 class Base(DeclarativeBase):
@@ -45,3 +51,30 @@ class Record(Base):
         DateTime(timezone=True), server_default=func.now(), onupdate=func.now(), sort_order=102
     )
     updated_by_uid: Mapped[str | None] = mapped_column(String(UID_LENGTH), sort_order=103)
+
+
+class LabRecord(Record):
+    """A row of one laboratory.
+
+    Inside a :class:`beak_lims.context.LabContext` it is read and written for the laboratory at work alone.
+    """
+
+    __abstract__ = True
+
+    laboratory_uid: Mapped[str] = mapped_column(ForeignKey("laboratory.uid"), index=True, sort_order=99)
+
+
+def link(name: str, left: str, right: str) -> Table:
+    """A table of pairs of two tables' rows. The primary key finds the right side, the index the left one."""
+    return Table(
+        name,
+        Base.metadata,
+        Column(f"{left}_uid", ForeignKey(f"{left}.uid", ondelete="CASCADE"), primary_key=True),
+        Column(f"{right}_uid", ForeignKey(f"{right}.uid", ondelete="CASCADE"), primary_key=True, index=True),
+    )
+
+
+def one_of(column: str, values: type[StrEnum] | Iterable[str]) -> CheckConstraint:
+    """The column holds one of these values, or null where it may. Named ``ck_<table>_<column>``."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)

@@ -9,11 +9,9 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
-    Column,
     ForeignKey,
     Integer,
     String,
-    Table,
     UniqueConstraint,
     false,
     text,
@@ -22,23 +20,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from beak_lims.models.base import EMAIL_LENGTH, NAME_LENGTH, Base, Record
+from beak_lims.models.base import EMAIL_LENGTH, NAME_LENGTH, Record, link
 from beak_lims.models.laboratory import Laboratory
 
-
-def _link(name: str, left: str, right: str) -> Table:
-    """A table of pairs. The primary key finds the right side, the index the left one."""
-    return Table(
-        name,
-        Base.metadata,
-        Column(f"{left}_uid", ForeignKey(f"{left}.uid", ondelete="CASCADE"), primary_key=True),
-        Column(f"{right}_uid", ForeignKey(f"{right}.uid", ondelete="CASCADE"), primary_key=True, index=True),
-    )
-
-
-user_laboratory = _link("user_laboratory", "user", "laboratory")
-user_group = _link("user_group", "user", "group")
-group_permission = _link("group_permission", "group", "permission")
+user_laboratory = link("user_laboratory", "user", "laboratory")
+user_group = link("user_group", "user", "group")
+group_permission = link("group_permission", "group", "permission")
 
 
 class Permission(Record):
