@@ -153,9 +153,7 @@ def _kept(path: Path) -> str:
         raise SettingRejected(str(path), f"other users may read it; run `chmod 600 {path}`.")
     value = content.decode("ascii", "replace").strip()
     if len(value) < MIN_LENGTH or not value.isascii():
-        raise SettingRejected(
-            str(path), "it holds no key; restore it: what it encrypted cannot be read without."
-        )
+        raise SettingRejected(str(path), "it holds no key; restore it: what it encrypted cannot be read without.")
     return value
 
 

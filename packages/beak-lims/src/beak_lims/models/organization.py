@@ -8,16 +8,14 @@ from __future__ import annotations
 from sqlalchemy import Boolean, ForeignKey, Integer, String, Text, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from beak_lims.models.base import EMAIL_LENGTH, NAME_LENGTH, UID_LENGTH, Record
+from beak_lims.models.base import EMAIL_LENGTH, NAME_LENGTH, Record
+from beak_lims.models.place import Placed
 
 DEFAULT_SETUP_NAME = "beak"
 
 
-class Organization(Record):
-    """A legal body that runs laboratories.
-
-    The places are keys of the geography tables, which a later revision brings.
-    """
+class Organization(Placed, Record):
+    """A legal body that runs laboratories."""
 
     __tablename__ = "organization"
 
@@ -33,9 +31,6 @@ class Organization(Record):
     banking: Mapped[str | None] = mapped_column(Text)
     logo: Mapped[str | None] = mapped_column(Text)
     quality_statement: Mapped[str | None] = mapped_column(Text)
-    country_uid: Mapped[str | None] = mapped_column(String(UID_LENGTH))
-    province_uid: Mapped[str | None] = mapped_column(String(UID_LENGTH))
-    district_uid: Mapped[str | None] = mapped_column(String(UID_LENGTH))
 
 
 class OrganizationSetting(Record):

@@ -6,14 +6,18 @@ another schema.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
+    DateTime,
     ForeignKey,
     Integer,
     String,
     UniqueConstraint,
     false,
+    func,
     text,
     true,
 )
@@ -24,6 +28,7 @@ from beak_lims.models.base import EMAIL_LENGTH, NAME_LENGTH, Record, link
 from beak_lims.models.laboratory import Laboratory
 
 user_laboratory = link("user_laboratory", "user", "laboratory")
+user_department = link("user_department", "user", "department")
 user_group = link("user_group", "user", "group")
 group_permission = link("group_permission", "group", "permission")
 
@@ -74,6 +79,18 @@ class User(Record):
     active_laboratory_uid: Mapped[str | None] = mapped_column(
         ForeignKey("laboratory.uid", ondelete="SET NULL"), index=True
     )
+    locked_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))  # after too many wrong passwords
+    password_changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     laboratories: Mapped[list[Laboratory]] = relationship(secondary=user_laboratory)
     groups: Mapped[list[Group]] = relationship(secondary=user_group)
+
+
+class UserPreference(Record):
+    """How one user likes to see the application. The departments that are shown first are in ``user_department``."""
+
+    __tablename__ = "user_preference"
+
+    user_uid: Mapped[str] = mapped_column(ForeignKey("user.uid", ondelete="CASCADE"), unique=True)
+    theme: Mapped[str | None] = mapped_column(String(64))
+    expanded_menu: Mapped[bool] = mapped_column(Boolean, server_default=true())
