@@ -25,6 +25,9 @@ NAMING = {
 }
 WORK_STATES = ("running", "done", "failed")  # of an operation and of a step
 OUTCOMES = ("done", "failed", "refused")  # of an audited action
+ROLLOUT_STATES = ("running", "paused", "stopped", "done", "failed", "aborted")
+ROLLOUT_OUTCOMES = ("pending", "done", "failed", "unknown", "gone")  # of one tenant in a rollout
+STANDBY_STATES = ("making", "ready")
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
@@ -61,6 +64,9 @@ class RegistryTables:
     audit: sa.Table
     audit_head: sa.Table
     plan: sa.Table
+    rollout: sa.Table
+    rollout_outcome: sa.Table
+    standby: sa.Table
 
 
 def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
@@ -164,4 +170,51 @@ def tables(schema: str | None) -> RegistryTables:
         sa.Column("body", sa.JSON, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
     )
-    return RegistryTables(metadata, tenant, operation, step, audit, audit_head, plan)
+    rollout = sa.Table(
+        "rollout",
+        metadata,
+        sa.Column("uid", sa.String(32), primary_key=True),
+        sa.Column("target", sa.String(128)),  # None: base
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("options", sa.JSON, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("origin", sa.Text, nullable=False),
+        sa.Column("started_at", UtcTime, nullable=False),
+        sa.Column("finished_at", UtcTime),
+        sa.Column("error", sa.Text),
+        one_of("status", ROLLOUT_STATES),
+    )
+    # Outlives its tenant as the journal does.
+    rollout_outcome = sa.Table(
+        "rollout_outcome",
+        metadata,
+        sa.Column("rollout_uid", sa.String(32), primary_key=True),
+        sa.Column("tenant_uid", sa.String(32), primary_key=True, index=True),
+        sa.Column("slug", sa.String(128), nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
+        sa.Column("wave", sa.Integer, nullable=False),  # 0: the canaries
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("base", sa.String(128)),
+        sa.Column("revision", sa.String(128)),
+        sa.Column("seconds", sa.Float),
+        sa.Column("lock_wait", sa.Float),
+        sa.Column("attempts", sa.SmallInteger, nullable=False, server_default="0"),
+        sa.Column("sqlstate", sa.String(64)),  # or SQLite's name of the error
+        sa.Column("object", sa.Text),  # what the error is about: a constraint, a table
+        sa.Column("error", sa.Text),
+        sa.Column("finished_at", UtcTime),
+        one_of("status", ROLLOUT_OUTCOMES),
+    )
+    # Places of tenants to come. They are no tenants: nothing that lists tenants knows them.
+    standby = sa.Table(
+        "standby",
+        metadata,
+        sa.Column("uid", sa.String(32), primary_key=True),
+        sa.Column("location", sa.Text, nullable=False, unique=True),
+        sa.Column("role", sa.String(63)),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("revision", sa.String(128)),
+        sa.Column("created_at", UtcTime, nullable=False),
+        one_of("status", STANDBY_STATES),
+    )
+    return RegistryTables(metadata, tenant, operation, step, audit, audit_head, plan, rollout, rollout_outcome, standby)
