@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 # A version table of its own name: the database may be another application's too, and that one's may be called
 # alembic_version.
-MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.tables:metadata", version_table="docex_version")
+MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.schema:metadata", version_table="docex_version")
 CONNECT_TIMEOUT = 10  # seconds until an unreachable server is an error
 
 Key = tuple[int, DatabaseSettings, str]  # process, configuration, working directory

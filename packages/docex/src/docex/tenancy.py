@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 PLATFORM_SCHEMA = "docex_platform"  # of the registry, beside the tenants' schemas
 LONGEST_ID = 100  # characters; on PostgreSQL the schema's name sets a closer limit
-MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.tables:metadata")
+MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.schema:metadata")
 
 Result = TypeVar("Result")
 

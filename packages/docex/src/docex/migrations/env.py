@@ -1,3 +1,4 @@
+from docex.models.schema import compared
 from tenantry.migrations.environment import run
 
-run()
+run(include_name=compared)

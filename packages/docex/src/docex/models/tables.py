@@ -1,4 +1,4 @@
-"""The eleven tables of a tenant, the same on PostgreSQL and SQLite.
+"""The eleven tables of a tenant that the documents' rows live in, the same on PostgreSQL and SQLite.
 
 Names are unqualified: the connection decides whose tables they are. Times are UTC in columns without a zone. The
 migrations make these tables; a test keeps both equal.
@@ -6,6 +6,8 @@ migrations make these tables; a test keeps both equal.
 
 from __future__ import annotations
 
+import secrets
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,8 +15,10 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -33,9 +37,19 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 INDEXED_VALUE = 256  # characters
 
 
+# SQLite has one kind of integer, of up to 64 bits.
+Big = BigInteger().with_variant(Integer, "sqlite")
+# Compared byte by byte, so that an index on it serves prefixes and ranges whatever language the database speaks.
+Bytewise = String(INDEXED_VALUE).with_variant(String(INDEXED_VALUE, collation="C"), "postgresql")
+
+
 def new_id(prefix: str) -> str:
-    """A new identifier: three letters that name the table, and 32 hexadecimal digits."""
-    return f"{prefix}_{uuid.uuid4().hex}"
+    """A new identifier: three letters that name the table, and 32 hexadecimal digits.
+
+    The first half is the time, so that new rows lie side by side in the index however many there are; the second half
+    is random.
+    """
+    return f"{prefix}_{time.time_ns():016x}{secrets.token_hex(8)}"
 
 
 def now() -> datetime:
@@ -73,6 +87,10 @@ def _updated() -> Mapped[datetime]:
     return mapped_column(DateTime(), default=now, onupdate=now)
 
 
+def _user() -> Mapped[str | None]:
+    return mapped_column(String(255))
+
+
 class BasketRow(Base):
     """A named collection of documents."""
 
@@ -85,6 +103,8 @@ class BasketRow(Base):
     status: Mapped[str] = mapped_column(String(50), default="active", server_default="active")
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _updated()
+    created_by: Mapped[str | None] = _user()
+    updated_by: Mapped[str | None] = _user()
 
     __table_args__ = (
         UniqueConstraint("name"),
@@ -107,12 +127,19 @@ class DocumentRow(Base):
     document_type: Mapped[str] = mapped_column(String(50), default="file", server_default="file")
     content: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     raw_content: Mapped[str | None] = mapped_column(Text)
-    size: Mapped[int | None] = mapped_column(Integer)
+    size: Mapped[int | None] = mapped_column(Big)
     checksum: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(50), default="active", server_default="active")
     processing_attempts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _updated()
+    created_by: Mapped[str | None] = _user()
+    updated_by: Mapped[str | None] = _user()
+    version: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    # Which storage keeps the content; see ContentRow. None: a release before 0002 keeps it under `path` itself.
+    place: Mapped[str | None] = mapped_column(String(255))
+    # A hash of checksum and source, by which a file that comes again is known; None when another document has it.
+    dedup_key: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
         Index("ix_document_basket_id", "basket_id"),
@@ -124,6 +151,8 @@ class DocumentRow(Base):
         Index("ix_document_basket_id_updated_at", "basket_id", updated_at.desc()),
         Index("ix_document_basket_id_name", "basket_id", "name"),
         Index("ix_document_basket_id_checksum", "basket_id", "checksum"),
+        # Unique, so that one file added twice at once is one document without a lock on the basket.
+        Index("ix_document_basket_id_dedup_key", "basket_id", "dedup_key", unique=True),
     )
 
 
@@ -140,6 +169,10 @@ class MetadataRow(Base):
     coordination_id: Mapped[uuid.UUID | None] = mapped_column(Uuid())
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _updated()
+    updated_by: Mapped[str | None] = _user()
+    # The value again in a form that can be compared: a JSON number, or the start of a JSON text.
+    number: Mapped[float | None] = mapped_column(Double())
+    word: Mapped[str | None] = mapped_column(Bytewise)
 
     __table_args__ = (
         Index("ix_document_metadata_document_id", "document_id"),
@@ -148,6 +181,8 @@ class MetadataRow(Base):
         # Unique, so that two updates of one key at once cannot leave it with two values.
         Index("ix_document_metadata_document_id_key", "document_id", "key", unique=True),
         Index("ix_document_metadata_key_value", "key", func.substr(value, 1, INDEXED_VALUE)),
+        Index("ix_document_metadata_key_number", "key", "number"),
+        Index("ix_document_metadata_key_word", "key", "word"),
     )
 
 
@@ -161,6 +196,11 @@ class FileHistoryRow(Base):
     original_path: Mapped[str | None] = mapped_column(Text)
     internal_path: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = _created()
+    version: Mapped[int | None] = mapped_column(Integer)  # counted from 1
+    place: Mapped[str | None] = mapped_column(String(255))  # as in DocumentRow
+    checksum: Mapped[str | None] = mapped_column(String(64))
+    size: Mapped[int | None] = mapped_column(Big)
+    user_id: Mapped[str | None] = _user()
 
     __table_args__ = (Index("ix_file_history_document_id", "document_id"),)
 
@@ -178,6 +218,7 @@ class OperationRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = _created()
     completed_at: Mapped[datetime | None]
+    user_id: Mapped[str | None] = _user()
 
     __table_args__ = (
         Index("ix_operations_document_id", "document_id"),
@@ -219,6 +260,11 @@ class EventRow(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _updated()
+    user_id: Mapped[str | None] = _user()
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    claimed_by: Mapped[str | None] = mapped_column(String(255))
+    claimed_until: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
     __table_args__ = (
         Index("ix_doc_events_basket_id", "basket_id"),
@@ -226,6 +272,7 @@ class EventRow(Base):
         Index("ix_doc_events_document_id", "document_id"),
         Index("ix_doc_events_event_timestamp", "event_timestamp"),
         Index("ix_doc_events_status", "status"),
+        Index("ix_doc_events_idempotency_key", "idempotency_key", unique=True),
     )
 
 
@@ -260,6 +307,7 @@ class ProcessingOperationRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = _created()
     completed_at: Mapped[datetime | None]
+    user_id: Mapped[str | None] = _user()
 
     __table_args__ = (Index("ix_processing_operations_document_id", "document_id"),)
 
@@ -306,6 +354,7 @@ class RouteOperationRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = _created()
     completed_at: Mapped[datetime | None]
+    user_id: Mapped[str | None] = _user()
 
     __table_args__ = (
         Index("ix_route_operations_route_id", "route_id"),

@@ -19,9 +19,11 @@ from tenantry.migrations import online
 from tenantry.migrations.directory import Migrations
 
 
-def run() -> None:
+def run(**given: Any) -> None:
     """Run Alembic's command on the tenant that ``-x tenant=SLUG`` names, or on the platform's own tables in their
     directory.
+
+    ``given``: further options of Alembic's ``context.configure``, such as ``include_name``.
 
     :raises NoTenant: none is named; there is no default.
     """
@@ -41,6 +43,7 @@ def run() -> None:
         "transactional_ddl": True,
         "transaction_per_migration": True,
         "render_as_batch": tenancy.store.dialect_name == "sqlite",
+        **given,
     }
     if context.is_offline_mode():
         context.configure(dialect_name=tenancy.store.dialect_name, literal_binds=True, **options)
