@@ -5,6 +5,7 @@ TenancyError (tenantry)
 +-- InputRejected           a value given by a person is not allowed
 +-- AdministratorExists     a tenant's user has that email already
 +-- DecryptionFailed        a value cannot be read with the keys of this installation
++-- WrongState              an event has no place in the state a thing is in
 +-- TenantError (tenantry)
     +-- OrganizationNotFound
 """
@@ -55,3 +56,15 @@ class DecryptionFailed(TenancyError):
 
     def __str__(self) -> str:
         return f"An encrypted value cannot be read: {self.args[0]}."
+
+
+class WrongState(TenancyError):
+    """An event has no place in the state a thing is in.
+
+    Fields: the kind of thing, which one, its state, the event, the states that allow it.
+    """
+
+    def __str__(self) -> str:
+        noun, of, state, event, sources = self.args
+        allowed = " or ".join(sources) if sources else "no state"
+        return f"{noun} {of} is {state}: {event} is possible in {allowed}."
