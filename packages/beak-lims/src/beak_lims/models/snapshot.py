@@ -10,12 +10,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Integer, String, UniqueConstraint, func
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, String, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from beak_lims.models.base import NAME_LENGTH, UID_LENGTH, Base, LabRecord, one_of
-from beak_lims.models.encrypted import EncryptedText
 
 HASH_LENGTH = 64  # hexadecimal digits of SHA-256
 
@@ -54,8 +53,8 @@ class SnapshotContent(Base):
 class Snapshot(LabRecord):
     """One version of one row's copy.
 
-    ``identity`` is what a report prints of who the patient is, encrypted; requests alone have it. A subject is no
-    foreign key: it is in one of four tables.
+    ``identity`` is what a report prints of who the patient is, each value as encrypted in the patient's row; requests
+    alone have it. A subject is no foreign key: it is in one of four tables.
     """
 
     __tablename__ = "snapshot"
@@ -64,6 +63,7 @@ class Snapshot(LabRecord):
         one_of("subject_type", Subject),
         one_of("occasion", Occasion),
         CheckConstraint("version > 0", name="version"),
+        Index("ix_snapshot_run_uid", "run_uid", postgresql_where=text("run_uid IS NOT NULL")),
     )
 
     laboratory_uid: Mapped[str] = mapped_column(ForeignKey("laboratory.uid"), sort_order=99)  # found by its subject
@@ -71,11 +71,12 @@ class Snapshot(LabRecord):
     subject_uid: Mapped[str] = mapped_column(String(UID_LENGTH))
     version: Mapped[int] = mapped_column(Integer)
     content_hash: Mapped[str] = mapped_column(ForeignKey("snapshot_content.hash"))
-    identity: Mapped[str | None] = mapped_column(EncryptedText)
+    identity: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     occasion: Mapped[str] = mapped_column(String(32))
     reason: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
     taken_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     taken_by: Mapped[str] = mapped_column(String(NAME_LENGTH))  # a user's name, or the operator of a command
+    run_uid: Mapped[str | None] = mapped_column(String(UID_LENGTH))  # of a refresh of many rows, which can be reverted
 
 
 class Snapshotted:

@@ -72,11 +72,12 @@ def upgrade() -> None:
         sa.Column("subject_uid", sa.String(32), nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         _copy("snapshot", "content_hash"),
-        sa.Column("identity", sa.Text),
+        sa.Column("identity", postgresql.JSONB),
         sa.Column("occasion", sa.String(32), nullable=False),
         sa.Column("reason", sa.String(255)),
         sa.Column("taken_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.Column("taken_by", sa.String(255), nullable=False),
+        sa.Column("run_uid", sa.String(32)),
         _key("snapshot", "laboratory_uid", "laboratory", nullable=False),
         _one_of(
             "snapshot",
@@ -93,6 +94,7 @@ def upgrade() -> None:
         _check("snapshot", "version", "version > 0"),
         _unique("snapshot", "subject_uid", "version"),
     )
+    op.create_index("ix_snapshot_run_uid", "snapshot", ["run_uid"], postgresql_where=sa.text("run_uid IS NOT NULL"))
     _table(
         "analysis_request",
         sa.Column("request_id", sa.String(64), nullable=False),
