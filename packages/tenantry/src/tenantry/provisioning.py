@@ -157,11 +157,9 @@ class Provisioner:
         clock = _Clock(parsed.value, self.observers)
         with self.store.lock(parsed.value, wait=False):
             with clock("reserve"):
-                held = self.registry.find(parsed.value)
-                if held is not None:
-                    raise self._taken(held)
                 if self.store.exists(location):
-                    raise StoreExists(self.store.kind, location)
+                    held = self.registry.find(parsed.value)
+                    raise StoreExists(self.store.kind, location) if held is None else self._taken(held)
                 try:
                     reservation = self.registry.reserve(
                         parsed,

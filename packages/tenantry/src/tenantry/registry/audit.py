@@ -9,6 +9,7 @@ Writers wait for each other from the moment they append until their transaction 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,6 +104,25 @@ def digest(
     return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class _Statements:
+    """What every appended line sends, built once: building takes as long as sending."""
+
+    advance: sa.sql.dml.ReturningUpdate[Any]
+    insert: sa.Insert
+    move: sa.Update
+
+
+@functools.cache
+def _statements(tables: RegistryTables) -> _Statements:
+    head = tables.audit_head
+    return _Statements(
+        advance=sa.update(head).values(sequence=head.c.sequence + 1).returning(head.c.sequence, head.c.hash),
+        insert=sa.insert(tables.audit),
+        move=sa.update(head),
+    )
+
+
 def append(connection: sa.Connection, tables: RegistryTables, record: Record, *, outcome: str = "done") -> None:
     """Add one line to the audit trail. Other writers wait from here until the transaction ends."""
     who, where = journal.acting(record.actor, record.origin)
@@ -119,13 +139,13 @@ def append(connection: sa.Connection, tables: RegistryTables, record: Record, *,
     # The text that SQLAlchemy will store: JSON columns keep it letter by letter.
     hashed = digest(sequence=sequence, previous=previous, details=json.dumps(details), **fields)
     row = {**fields, "sequence": sequence, "details": details, "previous": previous, "hash": hashed}
-    moved = sa.update(tables.audit_head).values(hash=hashed)
-    insert = sa.insert(tables.audit).values(row)
+    statements = _statements(tables)
     if connection.dialect.name == "sqlite":
-        connection.execute(insert)
-        connection.execute(moved)
-    else:  # one message for both
-        connection.execute(insert.add_cte(moved.cte("moved")))
+        connection.execute(statements.insert, row)
+        connection.execute(statements.move, {"hash": hashed})
+    else:  # one message for both; built anew, for SQLAlchemy would take the parameters of the one for the other's, too
+        moved = sa.update(tables.audit_head).values(hash=hashed)
+        connection.execute(sa.insert(tables.audit).values(row).add_cte(moved.cte("moved")))
 
 
 def _advance(connection: sa.Connection, tables: RegistryTables) -> tuple[int, str]:
@@ -133,8 +153,7 @@ def _advance(connection: sa.Connection, tables: RegistryTables) -> tuple[int, st
 
     An UPDATE and not a look under lock: on SQLite it is what takes the lock.
     """
-    head = tables.audit_head
-    advance = sa.update(head).values(sequence=head.c.sequence + 1).returning(head.c.sequence, head.c.hash)
+    head, advance = tables.audit_head, _statements(tables).advance
     found = connection.execute(advance).first()
     if found is None:
         last = _last(connection, tables)

@@ -5,6 +5,7 @@ Plain rows over a connection that the registry hands in. Nothing here decides ab
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -84,7 +85,7 @@ def open_operation(
         "options": dict(options),
         "started_at": at,
     }
-    connection.execute(sa.insert(tables.operation), row)
+    connection.execute(_insert(tables.operation), row)
 
 
 def supersede(connection: sa.Connection, tables: RegistryTables, tenant_uid: str, at: datetime) -> None:
@@ -108,13 +109,8 @@ def close_operation(
     at: datetime,
 ) -> None:
     """Write how an operation ended, with its steps. One that was superseded keeps what was written then."""
-    operation = tables.operation
-    connection.execute(
-        sa.update(operation)
-        .where(operation.c.uid == sa.bindparam("of_operation"), operation.c.status == "running")
-        .values(status=sa.bindparam("ended"), error=sa.bindparam("because"), finished_at=sa.bindparam("at")),
-        {"of_operation": operation_uid, "ended": "failed" if error else "done", "because": error, "at": at},
-    )
+    ended = {"status": "failed" if error else "done", "error": error, "finished_at": at}
+    connection.execute(_close(tables), {"of_operation": operation_uid, **ended})
     if steps:
         rows = [
             {
@@ -127,7 +123,21 @@ def close_operation(
             }
             for position, step in enumerate(steps, start=1)
         ]
-        connection.execute(sa.insert(tables.step), rows)
+        connection.execute(_insert(tables.step), rows)
+
+
+# Statements that every operation sends, built once: building one takes as long as sending it.
+
+
+@functools.cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
+
+
+@functools.cache
+def _close(tables: RegistryTables) -> sa.Update:
+    operation = tables.operation
+    return sa.update(operation).where(operation.c.uid == sa.bindparam("of_operation"), operation.c.status == "running")
 
 
 def read_operations(connection: sa.Connection, tables: RegistryTables, slug: str | None, limit: int) -> list[Operation]:

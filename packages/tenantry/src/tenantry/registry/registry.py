@@ -6,6 +6,7 @@ right. The registry makes, moves and removes records; where a tenant's data lies
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,6 +75,13 @@ class Registry(AuditTrail):
         self._select = sa.select(*(tenant.c[column] for column in _COLUMNS))
         self._by_slug = self._select.where(tenant.c.slug == sa.bindparam("of_slug"))
         self._by_uid = self._select.where(tenant.c.uid == sa.bindparam("of_uid"))
+        # Takes the token from the row together with the change that it was for.
+        self._activate = sa.update(tenant).where(
+            tenant.c.uid == sa.bindparam("of_uid"),
+            tenant.c.operation_uid == sa.bindparam("of_operation"),
+            # Not IN: SQLAlchemy would write its list into the statement anew every time.
+            sa.or_(*(tenant.c.status == word for word in _words({*sources(TenantStatus.ACTIVE), TenantStatus.ACTIVE}))),
+        )
 
     # -- reading
 
@@ -141,7 +149,7 @@ class Registry(AuditTrail):
         with self._transaction(connection, writes=True) as joined:
             for _ in range(RESERVE_ATTEMPTS):
                 operation_uid = new_uid()
-                insert = _insert(joined, self._tables.tenant).on_conflict_do_nothing()
+                insert = _insert(joined.dialect.name, self._tables.tenant)
                 values = {**row, "status": tenant.status.value, "slug_key": slug.key, "operation_uid": operation_uid}
                 if joined.execute(insert, values).rowcount == 1:
                     journal.open_operation(
@@ -278,10 +286,12 @@ class Registry(AuditTrail):
         operation).
         """
         at = journal.now()
-        change = {"revision": revision, "provisioned_at": at, "failed_step": None, "error": None}
-        allowed = sources(TenantStatus.ACTIVE) | {TenantStatus.ACTIVE}
+        change = {"revision": revision, "provisioned_at": at, "updated_at": at, "failed_step": None, "error": None}
+        ended = {**change, "status": TenantStatus.ACTIVE.value, "operation_uid": None}
         with self._transaction(connection, writes=True) as joined:
-            self._end(joined, tenant, operation_uid, TenantStatus.ACTIVE, allowed, {**change, "updated_at": at})
+            held = {"of_uid": tenant.uid, "of_operation": operation_uid}
+            if joined.execute(self._activate, {**held, **ended}).rowcount != 1:
+                raise self._refusal(joined, tenant, TenantStatus.ACTIVE, operation_uid)
             self._write_down(
                 joined, operation_uid, steps, None, Record(at, action, tenant.slug, details, actor, origin)
             )
@@ -492,32 +502,9 @@ class Registry(AuditTrail):
             "created_at": journal.now(),
         }
         with self._transaction(connection, writes=True) as joined:
-            joined.execute(_insert(joined, self._tables.plan).on_conflict_do_nothing(), row)
+            joined.execute(_insert(joined.dialect.name, self._tables.plan), row)
 
     # -- within
-
-    def _end(
-        self,
-        connection: sa.Connection,
-        tenant: Tenant,
-        operation_uid: str,
-        wanted: TenantStatus,
-        allowed: Iterable[TenantStatus],
-        change: Mapping[str, Any],
-    ) -> None:
-        """Take the token from the row together with the change that it was for."""
-        table = self._tables.tenant
-        update = (
-            sa.update(table)
-            .where(
-                table.c.uid == tenant.uid,
-                table.c.operation_uid == operation_uid,
-                table.c.status.in_(_words(allowed)),
-            )
-            .values(**change, status=wanted.value, operation_uid=None)
-        )
-        if connection.execute(update).rowcount != 1:
-            raise self._refusal(connection, tenant, wanted, operation_uid)
 
     def _refusal(
         self,
@@ -558,10 +545,11 @@ def _words(statuses: Iterable[TenantStatus]) -> list[str]:
     return sorted(status.value for status in statuses)
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that can pass over a row that is there already, counted."""
-    insert = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-    return insert.execution_options(preserve_rowcount=True)
+@functools.cache
+def _insert(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that passes over a row that is there already, and counts."""
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def _storable(kind: str, text: str) -> str:

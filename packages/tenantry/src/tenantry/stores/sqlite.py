@@ -16,7 +16,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -46,6 +47,14 @@ class OpenFile:
 
     inode: int
     engine: sa.Engine
+
+
+@dataclass(frozen=True)
+class TemplateFile:
+    """A ready-made file as it was when its tables were read."""
+
+    state: tuple[int, int, int]  # inode, bytes, nanoseconds of its last change
+    tables: frozenset[str]
 
 
 @dataclass
@@ -82,21 +91,22 @@ class SqliteFiles(Store):
         self._open: OrderedDict[tuple[str, bool], OpenFile] = OrderedDict()
         self._async_open: OrderedDict[tuple[str, bool], AsyncOpenFile] = OrderedDict()
         self._control: sa.Engine | None = None
+        self._templates: dict[Path, TemplateFile] = {}
 
     def __repr__(self) -> str:
         return f"<SqliteFiles {self.template.template!r}>"
 
     # -- names
 
-    @property
+    @cached_property
     def root(self) -> Path:
-        """The storage root, absolute."""
+        """The storage root, absolute; asked for once."""
         given = self._root() if callable(self._root) else self._root
         return Path(os.path.abspath(given))
 
     def locate(self, slug: Slug) -> str:
         location = self.template.path(slug).value
-        first = PurePosixPath(location).parts[0].lower()
+        first = location.partition("/")[0].lower()
         if first == OWN_DIRECTORY or first.startswith(CONTROL_FILE):
             raise NameRejected(self.kind, location, "the registry and its locks are kept there; choose another slug.")
         if location.lower().endswith(COMPANIONS):
@@ -114,7 +124,8 @@ class SqliteFiles(Store):
         root = self.root
         path = root / RelativePath(location).value
         with faults(str(path)):
-            if path.is_symlink() or not path.parent.resolve().is_relative_to(root.resolve()):
+            above = os.path.join(os.path.realpath(root), "")
+            if path.is_symlink() or not os.path.join(os.path.realpath(path.parent), "").startswith(above):
                 raise StoreError(str(path), "a symbolic link leads out of the storage root; nothing was opened.")
         return path
 
@@ -268,7 +279,8 @@ class SqliteFiles(Store):
         path = self.path(tenant.location)
         with faults(str(path)):
             made = make_directories(path.parent)
-            self._sweep(path)
+            if not made:
+                self._sweep(path)
             site = FileSite(self, path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp", new=True)
             try:
                 yield site
@@ -370,6 +382,18 @@ class SqliteFiles(Store):
         """Where the ready-made file of a baseline is kept."""
         return self.root / OWN_DIRECTORY / f"template-{digest}.db"
 
+    def template_file(self, path: Path) -> TemplateFile:
+        """What a template holds; its schema is read once a process and again when it was replaced."""
+        found = path.stat()
+        state = (found.st_ino, found.st_size, found.st_mtime_ns)
+        known = self._templates.get(path)
+        if known is None or known.state != state:
+            # No one writes to it, so it is read without joining its -shm.
+            with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as reader:
+                rows = reader.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+            known = self._templates[path] = TemplateFile(state, frozenset(name for (name,) in rows))
+        return known
+
     @contextmanager
     def making_templates(self) -> Iterator[None]:
         """One process at a time; what a killed one left is removed."""
@@ -390,12 +414,14 @@ class FileSite(Site):
         self._new = new
         self._tenants = False  # whether the connection follows the rules of the tenant's own sessions
         self._before = (0, 0)
+        self._laid: TemplateFile | None = None  # whose copy the file is, until a connection opens it
         self._engine: sa.Engine | None = None
         self._connection: sa.Connection | None = None
 
     @property
     def connection(self) -> sa.Connection:
         if self._connection is None:
+            self._laid = None
             if self._new and not self.file.exists():
                 os.close(os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
             # A new file is thrown away unless it is finished and synced, so it needs no journal of its own.
@@ -427,7 +453,12 @@ class FileSite(Site):
             with self._store.making_templates():
                 if not template.exists():
                     self._make_template(template, statements)
+        laid = self._store.template_file(template)
         shutil.copyfile(template, self.file)
+        size = self.file.stat().st_size
+        if size != laid.state[1]:
+            raise StoreError(str(self.file), f"{size} bytes were written where {laid.state[1]} were expected.")
+        self._laid = laid
 
     def _make_template(self, template: Path, statements: Sequence[Statement]) -> None:
         draft = FileSite(self._store, template.with_name(f"{template.name}.{secrets.token_hex(6)}.tmp"), new=True)
@@ -445,11 +476,9 @@ class FileSite(Site):
         self._store.send(self.connection, statements, str(self.file))
 
     def has_table(self, name: str) -> bool:
+        if self._laid is not None:
+            return name in self._laid.tables
         query = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?"
-        if self._new and self._connection is None:
-            # No one else knows the file yet, and it needs no connection that would change its journal's mode and back.
-            with closing(sqlite3.connect(f"file:{quote(str(self.file))}?mode=ro&immutable=1", uri=True)) as reader:
-                return bool(reader.execute(query, (name,)).fetchone()[0])
         return bool(self.connection.exec_driver_sql(query, (name,)).scalar_one())
 
     def protect(self, table: str) -> None:
@@ -564,7 +593,11 @@ def confine(driver: Any) -> None:
 
 def make_directories(path: Path) -> list[Path]:
     """Make a directory and its parents; return those that were not there, innermost first."""
-    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    missing = []
+    for directory in (path, *path.parents):
+        if directory.exists():
+            break
+        missing.append(directory)
     path.mkdir(parents=True, exist_ok=True)
     return missing
 
