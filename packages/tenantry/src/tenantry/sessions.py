@@ -6,8 +6,7 @@ anything is sent. Which tenants there are is the directory's to say.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
@@ -25,7 +24,7 @@ class Sessions:
     """Opens sessions on the tenants of one store."""
 
     def __init__(self, store: Store, directory: Directory) -> None:
-        self._store = store
+        self.store = store
         self._directory = directory
 
     def tenant(self, slug: str | None) -> Tenant:
@@ -36,26 +35,22 @@ class Sessions:
         """
         return self._directory.tenant(self._wanted(slug))
 
-    @contextmanager
-    def session(self, slug: str | None = None, *, write: bool = False) -> Iterator[Session]:
+    async def async_tenant(self, slug: str | None) -> Tenant:
+        """The same for asyncio."""
+        return await self._directory.async_tenant(self._wanted(slug))
+
+    def session(self, slug: str | None = None, *, write: bool = False) -> AbstractContextManager[Session]:
         """A session on one tenant; commits at the end of the block, rolls back when an exception leaves it.
 
         ``write``: on SQLite take the write lock at BEGIN, for work that reads first and writes later.
         """
-        tenant = self.tenant(slug)
-        with Session(self._store.engine(tenant, write=write)) as session:
-            yield session
-            session.commit()  # not session.begin(), which would forbid work after a commit in the middle
+        return _Block(self, slug, write)
 
-    @asynccontextmanager
-    async def async_session(self, slug: str | None = None, *, write: bool = False) -> AsyncIterator[AsyncSession]:
+    def async_session(
+        self, slug: str | None = None, *, write: bool = False
+    ) -> AbstractAsyncContextManager[AsyncSession]:
         """The same for asyncio; the event loop never waits for the registry."""
-        from sqlalchemy.ext.asyncio import AsyncSession
-
-        tenant = await self._directory.async_tenant(self._wanted(slug))
-        async with AsyncSession(await self._store.async_engine(tenant, write=write)) as session:
-            yield session
-            await session.commit()
+        return _AsyncBlock(self, slug, write)
 
     @staticmethod
     def _wanted(slug: str | None) -> str:
@@ -63,3 +58,54 @@ class Sessions:
             return scope.current_tenant()
         scope.check(slug)
         return slug
+
+
+# Classes and not generators: three generators around a transaction that reads one row are 2 % of it.
+
+
+class _Block:
+    """The block of one session."""
+
+    __slots__ = ("_session", "_sessions", "_slug", "_write")
+
+    def __init__(self, sessions: Sessions, slug: str | None, write: bool) -> None:
+        self._sessions = sessions
+        self._slug = slug
+        self._write = write
+
+    def __enter__(self) -> Session:
+        tenant = self._sessions.tenant(self._slug)
+        self._session = Session(self._sessions.store.engine(tenant, write=self._write))
+        return self._session
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._session.commit()  # not session.begin(), which would forbid work after a commit in the middle
+        finally:
+            self._session.close()
+
+
+class _AsyncBlock:
+    """The same for asyncio."""
+
+    __slots__ = ("_session", "_sessions", "_slug", "_write")
+
+    def __init__(self, sessions: Sessions, slug: str | None, write: bool) -> None:
+        self._sessions = sessions
+        self._slug = slug
+        self._write = write
+
+    async def __aenter__(self) -> AsyncSession:
+        from sqlalchemy.ext.asyncio import AsyncSession
+
+        tenant = await self._sessions.async_tenant(self._slug)
+        self._session = AsyncSession(await self._sessions.store.async_engine(tenant, write=self._write))
+        return self._session
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                await self._session.commit()
+        finally:
+            await self._session.__aexit__(None, None, None)  # closes to the end, also in a task that is cancelled

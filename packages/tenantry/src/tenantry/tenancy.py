@@ -6,8 +6,8 @@ Composes the parts below it and adds nothing of its own. Building one connects t
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
+    from tenantry.fleet.fleet import Fleet
     from tenantry.iam.iam import Iam
     from tenantry.iam.secret import SecretSource
     from tenantry.sessions import Sessions
@@ -77,9 +78,20 @@ class Tenancy:
         return Registry(self.store.control_engine, self.store.control_schema, self.store.describe())
 
     @cached_property
+    def planner(self) -> Planner:
+        """The plans of the tenants' revisions."""
+        return Planner(self.store, self.migrations, self.registry)
+
+    @cached_property
     def _provisioner(self) -> Provisioner:
-        planner = Planner(self.store, self.migrations, self.registry)
-        return Provisioner(self.store, self.registry, planner, self._readiness, self._seeds)
+        return Provisioner(self.store, self.registry, self.planner, self._readiness, self._seeds)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """All tenants at once: rollouts."""
+        from tenantry.fleet.fleet import Fleet  # not needed by a process that serves
+
+        return Fleet(self.store, self.registry, self.planner, lambda slug: self.directory.changed(slug))
 
     @cached_property
     def directory(self) -> Directory:
@@ -269,11 +281,11 @@ class Tenancy:
         """A session on one tenant: see :meth:`Sessions.session`."""
         return self._sessions.session(slug, write=write)
 
-    @asynccontextmanager
-    async def async_session(self, slug: str | None = None, *, write: bool = False) -> AsyncIterator[AsyncSession]:
+    def async_session(
+        self, slug: str | None = None, *, write: bool = False
+    ) -> AbstractAsyncContextManager[AsyncSession]:
         """The same for asyncio: see :meth:`Sessions.async_session`."""
-        async with self._sessions.async_session(slug, write=write) as session:
-            yield session
+        return self._sessions.async_session(slug, write=write)
 
     @contextmanager
     def scope(self, slug: str) -> Iterator[None]:

@@ -108,7 +108,12 @@ class PostgresSchemas(Store):
         self._platform = platform
         self._role_per_tenant = role_per_tenant
         self._extensions = SchemaName(extensions) if extensions else None
-        self._pool = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": POOL_TIMEOUT}
+        self._pool: dict[str, Any] = {
+            "pool_size": pool_size,
+            "max_overflow": max_overflow,
+            "pool_timeout": POOL_TIMEOUT,
+            "pool_reset_on_return": None,  # see close_routes
+        }
         self._prepare_threshold = prepare_threshold
         self._guard = threading.RLock()
         self._engine: sa.Engine | None = None
