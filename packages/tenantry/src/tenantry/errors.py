@@ -14,10 +14,13 @@ found, what was expected, and what to do next. Nothing here imports anything els
     |   +-- TenantExists
     |   +-- TenantBusy
     |   +-- TenantNotActive
+    |   +-- TenantOutOfWindow
     |   +-- TenantNotFailed
     |   +-- StatusRefused
     |   +-- NotReady
     |   +-- StepFailed
+    |   +-- RestoreUnfinished
+    |   +-- NotConfirmed
     +-- StoreError              about the place where a tenant's data lies
     |   +-- StoreExists
     |   +-- StoreMissing
@@ -29,9 +32,18 @@ found, what was expected, and what to do next. Nothing here imports anything els
     |   +-- MigrationFailed
     |   +-- UnknownRevision
     |   +-- RevisionsRejected
+    +-- ArchiveError            about a saved tenant
+    |   +-- ArchiveForeign
+    |   +-- ArchiveDamaged
+    |   +-- ArchiveUnfit
     +-- RegistryError           about the control plane
     |   +-- RegistryMissing
     |   +-- RegistryOutdated
+    +-- FleetError              about work on many tenants
+    |   +-- RolloutRefused
+    |   +-- RolloutRunning
+    |   +-- RolloutNotFound
+    |   +-- RolloutEnded
     +-- EmbeddedServerError     about the embedded PostgreSQL
     +-- AccountError            about platform users
         +-- UserNotFound
@@ -145,6 +157,21 @@ class TenantNotActive(TenantError):
         return f"Tenant '{slug}' is not active (status={status}).{hint}"
 
 
+class TenantOutOfWindow(TenantError):
+    """The tenant stands at a revision that the running code does not serve: it is being migrated, or was not yet.
+    Fields: slug, its revision, the window in words.
+    """
+
+    retry_after = 5  # seconds after which to ask again
+
+    def __str__(self) -> str:
+        slug, revision, window = self.args
+        return (
+            f"Tenant '{slug}' is at revision {revision or 'base'}, and this release serves {window}. "
+            f"`tenant migrate --slug {slug}` of the release that holds its tables brings it there."
+        )
+
+
 class TenantNotFailed(TenantError):
     """Only failed tenants are cleaned up. Fields: slug, status."""
 
@@ -178,6 +205,27 @@ class StepFailed(TenantError):
     def __str__(self) -> str:
         slug, step, cause = self.args
         return f"Tenant '{slug}' failed at step {step}: {cause} `tenant migrate --slug {slug}` resumes it."
+
+
+class RestoreUnfinished(TenantError):
+    """The tenant is being made from a saved one, and that was interrupted: an empty one must not take its place.
+    Fields: slug.
+    """
+
+    def __str__(self) -> str:
+        slug = self.args[0]
+        return (
+            f"Tenant '{slug}' is half restored: run `tenant restore FILE --as {slug}` again to finish it, "
+            f"then look at `tenant show --slug {slug}`."
+        )
+
+
+class NotConfirmed(TenantError):
+    """What cannot be undone is done only when the slug is typed twice. Fields: slug, what was typed."""
+
+    def __str__(self) -> str:
+        slug, typed = self.args
+        return f"Nothing was deleted: {typed!r} does not confirm tenant '{slug}'. Type `--confirm {slug}`."
 
 
 class StoreError(TenancyError):
@@ -280,6 +328,37 @@ class RevisionsRejected(MigrationError):
         return f"Migrations in {directory}: {reason}"
 
 
+class ArchiveError(TenancyError):
+    """Base of the errors about saved tenants. Fields: file, reason."""
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"Saved tenant {path}: {reason}"
+
+
+class ArchiveForeign(ArchiveError):
+    """A file is no saved tenant, or one of a newer release. Fields: file."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is not a tenant saved by `tenant backup` of this release or an older one."
+
+
+class ArchiveDamaged(ArchiveError):
+    """A saved tenant is not as it was written. Fields: file, reason."""
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"{path} is damaged: {reason}. Nothing was made of it; use another backup."
+
+
+class ArchiveUnfit(ArchiveError):
+    """What was saved cannot be kept in this database. Fields: file or table, what does not fit."""
+
+    def __str__(self) -> str:
+        where, unfit = self.args
+        return f"{where} does not fit into this database: {'; '.join(unfit)}. Nothing was changed."
+
+
 class RegistryError(TenancyError):
     """Base of the errors about the control plane. Fields: location, reason."""
 
@@ -304,6 +383,47 @@ class RegistryOutdated(RegistryError):
             f"Platform tenant registry in {location} is at revision {found}, this build needs {expected}. "
             "Run `db upgrade` first."
         )
+
+
+class FleetError(TenancyError):
+    """Base of the errors about work on many tenants."""
+
+
+class RolloutRefused(FleetError):
+    """A rollout was not begun, and nothing was changed. Fields: reason."""
+
+    def __str__(self) -> str:
+        return f"The rollout was not begun: {self.args[0]}"
+
+
+class RolloutRunning(FleetError):
+    """Another process rolls out right now. Fields: uid of the rollout, who began it, where; empty when not known."""
+
+    def __str__(self) -> str:
+        uid, actor, origin = self.args
+        which = f" ({uid}, begun by {actor} on {origin})" if uid else ""
+        named = f" `rollout show {uid}` tells how far it is, `rollout abort {uid}` ends it." if uid else ""
+        return f"Another rollout is running{which}. Wait for its end.{named}"
+
+
+class RolloutNotFound(FleetError, LookupError):
+    """There is no such rollout. Fields: what was asked for."""
+
+    def __str__(self) -> str:
+        return f"There is no one rollout {self.args[0]}. `rollout list` shows those that exist."
+
+
+class RolloutEnded(FleetError):
+    """A rollout cannot be resumed or aborted any more. Fields: uid, its status."""
+
+    def __str__(self) -> str:
+        uid, status = self.args
+        hint = (
+            "`tenant migrate --all` begins a new one."
+            if status != "failed"
+            else ("`tenant migrate --all --only-failed` tries the failed tenants again.")
+        )
+        return f"Rollout {uid} is {status}. {hint}"
 
 
 class EmbeddedServerError(TenancyError):

@@ -29,7 +29,7 @@ CREATE FUNCTION rollout_enter(
 ) RETURNS void LANGUAGE plpgsql AS $function$
 DECLARE
     held record;
-    found text;
+    stands text;
     began timestamptz;
     relation text;
 BEGIN
@@ -49,11 +49,11 @@ BEGIN
     PERFORM pg_catalog.set_config('search_path', pg_catalog.quote_ident(held.location) || further_path, true);
     relation := pg_catalog.quote_ident(held.location) || '.' || pg_catalog.quote_ident(version_table);
     IF pg_catalog.to_regclass(relation) IS NOT NULL THEN
-        EXECUTE 'SELECT pg_catalog.string_agg(version_num, '','' ORDER BY version_num) FROM ' || relation INTO found;
+        EXECUTE 'SELECT pg_catalog.string_agg(version_num, '','' ORDER BY version_num) FROM ' || relation INTO stands;
     END IF;
-    IF found IS DISTINCT FROM expected THEN
+    IF stands IS DISTINCT FROM expected THEN
         RAISE EXCEPTION 'the store stands at another revision'
-            USING ERRCODE = 'TN002', DETAIL = coalesce(found, '');
+            USING ERRCODE = 'TN002', DETAIL = coalesce(stands, '');
     END IF;
     began := pg_catalog.clock_timestamp();
     FOR number IN 1 .. pg_catalog.cardinality(lock_tables) LOOP

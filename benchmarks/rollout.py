@@ -1,0 +1,150 @@
+"""How long the whole fleet takes: one small revision for every tenant, and a deploy that migrates nothing.
+
+The floor: psycopg sending the revision's DDL statement by statement, a transaction per tenant with its version row, on
+one connection. The Alembic loop runs the same revision as Alembic does, on a part of the tenants.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from benchmarks.fleet import MIGRATIONS
+from tenantry import Migrations, PostgresSchemas, Tenancy
+from tenantry.migrations import online
+
+ALEMBIC_PART = 40  # tenants of the Alembic loop, which is slow
+
+REVISION = '''"""Add a column."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "{revision}", "{before}"
+
+
+def upgrade() -> None:
+    op.add_column("account", sa.Column("extra_{revision}", sa.String(40)))
+    op.create_index("ix_account_extra_{revision}", "account", ["extra_{revision}"])
+
+
+def downgrade() -> None:
+    op.drop_index("ix_account_extra_{revision}")
+    op.drop_column("account", "extra_{revision}")
+'''
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Seconds per tenant, and to the floor."""
+
+    name: str
+    seconds: float
+    ratio: float
+    tenants: int
+
+
+def chain(directory: Path, revisions: int) -> list[str]:
+    """The benchmark's revisions with small ones on top; returns those."""
+    shutil.copytree(MIGRATIONS, directory, ignore=shutil.ignore_patterns("__pycache__"))
+    before, made = "0012", []
+    for number in range(revisions):
+        revision = f"s{number:03}"
+        (directory / "versions" / f"{revision}.py").write_text(REVISION.format(revision=revision, before=before))
+        made.append(revision)
+        before = revision
+    return made
+
+
+@contextmanager
+def fleet(url: str, directory: Path, tenants: int, revisions: int) -> Iterator[tuple[Tenancy, list[str]]]:
+    """An application with so many tenants at the revision before the small ones."""
+    shutil.copytree(MIGRATIONS, directory / "old", ignore=shutil.ignore_patterns("__pycache__"))
+    old = Tenancy(PostgresSchemas(url, "org_{slug}"), Migrations(directory / "old"))
+    old.initialize()
+    for number in range(tenants):
+        old.provision(f"t{number:05}")
+    old.close()
+    small = chain(directory / "new", revisions)
+    tenancy = Tenancy(PostgresSchemas(url, "org_{slug}"), Migrations(directory / "new"))
+    try:
+        yield tenancy, small
+    finally:
+        tenancy.close()
+
+
+def small_revision(url: str, directory: Path, *, tenants: int, rounds: int, jobs: int = 4) -> list[Spread]:
+    """One small revision for all tenants; the first is the floor."""
+    with fleet(url, directory, tenants, 3 * rounds + 1) as (tenancy, small):
+        names = [tenant.location for tenant in tenancy.list()]
+        todo = iter(small)
+        driver = psycopg.connect(sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False))
+        before = ["0012"]
+
+        def floor(revision: str) -> int:
+            statements = [text.encode() for text, _ in tenancy.planner.plan(before[0], revision).statements]
+            return _floor(driver, names, statements)
+
+        def rollout(revision: str) -> int:
+            report = tenancy.fleet.rollout(revision, jobs=jobs)
+            assert report.complete, report
+            return len(names)
+
+        def alembic_loop(revision: str) -> int:
+            engine = tenancy.store.control_engine()
+            for name in names[:ALEMBIC_PART]:
+                with engine.connect() as connection, connection.begin():
+                    connection.execute(sa.text("SELECT set_config('search_path', :name, true)"), {"name": name})
+                    online.run(connection, tenancy.migrations, revision)
+            return ALEMBIC_PART
+
+        variants: dict[str, Callable[[str], int]] = {
+            "driver, statement by statement (floor)": floor,
+            f"tenancy.fleet.rollout, {jobs} jobs": rollout,
+            "Alembic loop": alembic_loop,
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in variants}
+        try:
+            rollout(next(todo))
+            before[0] = small[0]
+            for _ in range(rounds):
+                for name, run in variants.items():
+                    revision = next(todo)
+                    tenancy.planner.plan(before[0], revision)  # compiled once for all of them
+                    start = time.perf_counter()
+                    count = run(revision)
+                    seconds[name].append((time.perf_counter() - start) / count)
+                    if run is not rollout:
+                        tenancy.fleet.verify()
+                        tenancy.fleet.rollout(revision)
+                    before[0] = revision
+        finally:
+            driver.close()
+    base = seconds["driver, statement by statement (floor)"]
+    return [
+        Spread(
+            name,
+            statistics.median(times),
+            statistics.median(mine / other for mine, other in zip(times, base, strict=True)),
+            tenants,
+        )
+        for name, times in seconds.items()
+    ]
+
+
+def _floor(driver: psycopg.Connection[tuple[object, ...]], names: list[str], statements: list[bytes]) -> int:
+    for name in names:
+        driver.execute(sql.SQL("SET LOCAL search_path TO {}").format(sql.Identifier(name)))
+        for statement in statements:
+            driver.execute(statement)
+        driver.commit()
+    return len(names)
