@@ -170,7 +170,7 @@ def server_run(
     trusted_hosts: TrustedHostOption = [],  # noqa: B006 - Typer makes a new list of it
     trusted_proxies: TrustedProxyOption = [],  # noqa: B006
 ) -> None:
-    """Serve the platform's doors below /api/v1/platform."""
+    """Serve the laboratories below /api/v1, and the platform's doors below /api/v1/platform."""
     serve_platform(
         open_tenancy,
         "beak_lims.http:served",

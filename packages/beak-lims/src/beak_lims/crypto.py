@@ -39,8 +39,12 @@ VERSION = "1"  # of the form in which values are kept: version:mark:base64(nonce
 class Keyring:
     """The keys of one installation. Safe to share between threads; nothing of it shows in a repr."""
 
-    def __init__(self, encryption: Sequence[str], search: str) -> None:
-        """``encryption``: the secrets, the one that encrypts first; the others decrypt what they once encrypted."""
+    def __init__(self, encryption: Sequence[str], search: str, signing: Callable[[str], bytes] | None = None) -> None:
+        """``encryption``: the secrets, the one that encrypts first; the others decrypt what they once encrypted.
+
+        ``signing``: gives the key of one purpose that tokens are signed with.
+        """
+        self._signing = signing
         self._keys = [_derive(secret, "encryption") for secret in encryption]
         self._search = _derive(search, "search")
 
@@ -74,6 +78,12 @@ class Keyring:
             return cipher.decrypt(raw[:NONCE], raw[NONCE:], mark.encode()).decode("utf-8", "surrogatepass")
         except (InvalidTag, ValueError, binascii.Error) as error:
             raise DecryptionFailed("it was changed since it was encrypted") from error
+
+    def signing_key(self, purpose: str) -> bytes:
+        """The key that tokens of one purpose are signed with; it comes from SECRET_KEY, not from the keys of data."""
+        if self._signing is None:
+            raise SettingRejected("SECRET_KEY", "this process was given no key to sign tokens with.")
+        return self._signing(purpose)
 
     def digest(self, *parts: str) -> str:
         """The keyed hash of these parts: equal for equal parts, and not to be made without the key."""
@@ -117,12 +127,15 @@ def keyring_of(settings: Settings) -> Keyring:
     given = settings.encryption_key
     listed = [] if given is None else [part.strip() for part in given.get_secret_value().split(",")]
     search = None if settings.search_key is None else settings.search_key.get_secret_value().strip()
+    from tenantry.iam.secret import PlatformSecret
+
+    signing = PlatformSecret(settings.secret_key, settings.home).derive
     _check("HIPAA_ENCRYPTION_KEY", listed)
     _check("SEARCH_ENCRYPTION_KEY", [] if search is None else [search])
     if listed and search is not None:
-        return Keyring(listed, search)
+        return Keyring(listed, search, signing)
     kept = _kept(settings.home / FILE)
-    return Keyring(listed or [kept], search or kept)
+    return Keyring(listed or [kept], search or kept, signing)
 
 
 def _check(name: str, values: Iterable[str]) -> None:

@@ -5,14 +5,29 @@ TenancyError (tenantry)
 +-- InputRejected           a value given by a person is not allowed
 +-- AdministratorExists     a tenant's user has that email already
 +-- DecryptionFailed        a value cannot be read with the keys of this installation
-+-- WrongState              an event has no place in the state a thing is in
++-- LaboratoryRequired      a row of a laboratory is to be made, and none is at work
++-- LaboratoryRefused       the user is not assigned to the laboratory that was asked for
++-- LaboratoryMismatch      a row is to be written for another laboratory than the one at work
++-- RecordNotFound          there is no such row, or none that may be seen
++-- RecordExists            another row has that name, code or keyword
++-- RecordInUse             a row cannot go, others refer to it
++-- ReferenceRejected       what a row refers to is not there
++-- ChangeRefused           what was asked for does not fit the present state
++-- NotPermitted            the user's groups do not give that permission
++-- PasswordExpired         the password must be changed first
++-- ResetRefused            a reset token is unknown, used or too old
++-- AccountError (tenantry)
+    +-- LoginRefused (tenantry)
+        +-- CredentialsRefused  a tenant's user is unknown or inactive, or the password wrong
++-- TableRejected           a table of reference data cannot be read at all
++-- MeasurementRejected     a value is no MIC and no zone
 +-- TenantError (tenantry)
     +-- OrganizationNotFound
 """
 
 from __future__ import annotations
 
-from tenantry.errors import TenancyError, TenantError
+from tenantry.errors import LoginRefused, TenancyError, TenantError
 
 
 class SettingRejected(TenancyError):
@@ -68,3 +83,107 @@ class WrongState(TenancyError):
         noun, of, state, event, sources = self.args
         allowed = " or ".join(sources) if sources else "no state"
         return f"{noun} {of} is {state}: {event} is possible in {allowed}."
+
+
+class LaboratoryRequired(TenancyError, ValueError):
+    """A row of a laboratory is to be made, and no laboratory is at work. Fields: what is to be made."""
+
+    def __str__(self) -> str:
+        return f"Laboratory context required to create {self.args[0]}"
+
+
+class LaboratoryRefused(TenancyError):
+    """The user may not work in the laboratory asked for, or there is none of that uid: it is not told which."""
+
+    def __str__(self) -> str:
+        return "User not assigned to the requested laboratory"
+
+
+class LaboratoryMismatch(TenancyError, ValueError):
+    """A row is to be written for another laboratory than the one at work. Fields: what it is."""
+
+    def __str__(self) -> str:
+        return f"A {self.args[0]} of another laboratory cannot be written in this one."
+
+
+class RecordNotFound(TenancyError, LookupError):
+    """There is no such row, or none that may be seen here. Fields: what, its uid."""
+
+    def __str__(self) -> str:
+        what, uid = self.args
+        return f"No {what} with uid {uid!r} was found."
+
+
+class RecordExists(TenancyError):
+    """Another row has that value already. Fields: what, the columns."""
+
+    def __str__(self) -> str:
+        what, columns = self.args
+        return f"Another {what} has this {' and '.join(columns)} already."
+
+
+class RecordInUse(TenancyError):
+    """A row cannot be removed. Fields: what, what refers to it."""
+
+    def __str__(self) -> str:
+        what, by = self.args
+        return f"This {what} is still referred to by a {by}. Make it inactive instead of removing it."
+
+
+class ReferenceRejected(TenancyError, ValueError):
+    """What a row is to refer to is not there. Fields: the field."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} names nothing that can be found."
+
+
+class ChangeRefused(TenancyError):
+    """What was asked for does not fit the present state. Fields: what is the matter, in a sentence."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotPermitted(TenancyError):
+    """The user's groups do not give that permission. Fields: action, target."""
+
+    def __str__(self) -> str:
+        action, target = self.args
+        return f"Permission {action} on {target} is missing. An administrator gives it to one of the user's groups."
+
+
+class PasswordExpired(TenancyError):
+    """The user must choose a new password before anything else."""
+
+    def __str__(self) -> str:
+        return "The password must be changed first: POST /api/v1/auth/password."
+
+
+class ResetRefused(TenancyError, ValueError):
+    """A reset token is unknown, was used, or is too old: it is not told which."""
+
+    def __str__(self) -> str:
+        return "This reset token cannot be used. Ask an administrator for a new one."
+
+
+class CredentialsRefused(LoginRefused):
+    """The tenant's user is unknown or inactive, or the password is wrong: which of them is not told."""
+
+    def __str__(self) -> str:
+        return "Invalid credentials"
+
+
+class TableRejected(TenancyError):
+    """A file or directory of reference data cannot be read at all. Fields: its path, reason."""
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"{path}: {reason}"
+
+
+class MeasurementRejected(TenancyError, ValueError):
+    """A value is no MIC and no zone. Fields: the value, what to write."""
+
+    def __str__(self) -> str:
+        value, reason = self.args
+        return f"{value[:60]!r} cannot be read: {reason}"

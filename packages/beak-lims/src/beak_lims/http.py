@@ -1,4 +1,4 @@
-"""Beak LIMS over HTTP: the platform's doors, with the laboratories that the engine does not know.
+"""Beak LIMS over HTTP: the platform's doors, with what the engine does not know, and the laboratories' beside them.
 
 Built from the settings once a worker process, by ``beak-lims server run``.
 """
@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from beak_lims.api.app import Whole, lims_app
 from beak_lims.inputs import parse_email, parse_laboratory_name, parse_name
 from beak_lims.laboratories import add_laboratory
 from beak_lims.models.organization import DEFAULT_SETUP_NAME
@@ -57,12 +58,18 @@ def app(tenancy: Tenancy, settings: HttpSettings | None = None) -> FastAPI:
     return platform_app(tenancy, extensions=[laboratories], settings=settings, title="Beak LIMS platform")
 
 
-def served() -> FastAPI:
+def whole(tenancy: Tenancy, settings: HttpSettings | None = None) -> Whole:
+    """The platform's doors and the laboratories', counted together."""
+    platform = app(tenancy, settings)
+    return Whole(platform, lims_app(tenancy, settings, observe=platform.state.platform.metrics.observe))
+
+
+def served() -> Whole:
     """The web application of a worker process that ``beak-lims server run`` began."""
     from beak_lims.tenancy import tenancy
     from tenantry.cli.serving import served_settings
 
-    return app(tenancy(), served_settings())
+    return whole(tenancy(), served_settings())
 
 
 def laboratories(doors: Doors) -> None:

@@ -75,7 +75,9 @@ class Patient(Placed, LabRecord):
     consent_sms: Mapped[bool] = mapped_column(Boolean, server_default=false())
     internal_use: Mapped[bool] = mapped_column(Boolean, server_default=false())
     active: Mapped[bool] = mapped_column(Boolean, server_default=true())
-    metadata_snapshot: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default=text("'{}'::jsonb"))
+    metadata_snapshot: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, default=dict, server_default=text("'{}'::jsonb"), info={"audited": False}
+    )
 
     identifications: Mapped[list[PatientIdentification]] = relationship(
         cascade="all, delete-orphan", passive_deletes=True, order_by="PatientIdentification.uid"

@@ -79,7 +79,6 @@ class User(Record):
     active_laboratory_uid: Mapped[str | None] = mapped_column(
         ForeignKey("laboratory.uid", ondelete="SET NULL"), index=True
     )
-    locked_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))  # after too many wrong passwords
     password_changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     laboratories: Mapped[list[Laboratory]] = relationship(secondary=user_laboratory)

@@ -480,7 +480,6 @@ def upgrade() -> None:
             sa.PrimaryKeyConstraint(f"{left}_uid", f"{right}_uid", name=f"pk_{name}"),
         )
         op.create_index(f"ix_{name}_{right}_uid", name, [f"{right}_uid"])
-    op.add_column("user", sa.Column("locked_until", sa.DateTime(timezone=True)))
     op.add_column(
         "user",
         sa.Column("password_changed_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
@@ -501,7 +500,6 @@ def downgrade() -> None:
         op.drop_index(f"ix_organization_{place}_uid", "organization")
         op.drop_constraint(f"fk_organization_{place}_uid", "organization", type_="foreignkey")
     op.drop_column("user", "password_changed_at")
-    op.drop_column("user", "locked_until")
     for name, _, _ in reversed(LINKS):
         op.drop_table(name)
     for name in reversed(TABLES):

@@ -1,0 +1,69 @@
+"""What all routes of the laboratory share: the tenancy, the users' identity, and lanes of threads.
+
+Built once an application and process. Nothing connects before the first request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Response
+from pydantic import TypeAdapter
+
+from beak_lims.api.problems import constraints
+from beak_lims.identity.identity import Identity
+from tenantry.http.lanes import Lane
+from tenantry.stores.faults import faults
+
+if TYPE_CHECKING:
+    from beak_lims.api.doors import Work
+    from tenantry.http.settings import HttpSettings
+    from tenantry.tenancy import Tenancy
+
+THREADS = 8  # at work on requests of laboratories; each holds a connection of the store's pool
+LOGIN_THREADS = 2  # a password costs tens of milliseconds of a processor, wrong ones too
+
+
+class Served:
+    """The shared parts of one application."""
+
+    def __init__(self, tenancy: Tenancy, settings: HttpSettings) -> None:
+        self.tenancy = tenancy
+        self.identity = Identity(tenancy)
+        waiting, timeout = settings.waiting, settings.read_timeout
+        self.work = Lane("laboratory", threads=THREADS, waiting=waiting, timeout=timeout, retry_after=1)
+        self.logins = Lane("identity", threads=LOGIN_THREADS, waiting=waiting // 4, timeout=timeout, retry_after=5)
+
+    async def run(self, work: Work, call: Callable[[], Any], answer: TypeAdapter[Any] | None, status: int) -> Response:
+        """Do the work of one route: in its tenant's transaction, committed before the answer is made."""
+        return await self.work.run(lambda: self._run(work, call, answer, status))
+
+    def _run(self, work: Work, call: Callable[[], Any], answer: TypeAdapter[Any] | None, status: int) -> Response:
+        tenancy = self.tenancy
+        with (
+            faults(tenancy.store.describe(work.tenant.location)),
+            constraints(),
+            tenancy.session(work.tenant.slug) as session,
+        ):
+            work.enter(session)
+            made = call()
+            if isinstance(made, Response):
+                response = made
+            elif answer is None:
+                response = Response(None, status)
+            else:
+                session.flush()  # what the database gives, such as times, is in the answer too
+                told = answer.dump_json(answer.validate_python(made, from_attributes=True))
+                response = Response(told, status, media_type="application/json")
+        response.headers.update(work.headers)
+        return response
+
+    async def log_in(self, call: Callable[[], Any]) -> Any:
+        """Do work that verifies a password; it opens sessions of its own."""
+        return await self.logins.run(call)
+
+    def close(self) -> None:
+        """Take no more work."""
+        self.work.close()
+        self.logins.close()

@@ -1,0 +1,143 @@
+"""The audit trail of a tenant: what a change of a row says, and acts that are more than such a change.
+
+Sessions that are bound to a context write an entry for every row that they make, change or remove. ``act`` names what
+such changes are part of; ``note`` writes down an act that changes no row, such as a login. Encrypted columns go into an
+entry as they are kept, and a column marked ``info={"audited": False}`` not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect as inspected
+from sqlalchemy.orm import MANYTOMANY, Mapper, Session
+
+from beak_lims.crypto import keyring
+from beak_lims.models.audit_log import AuditLog
+from beak_lims.models.base import LabRecord, Record
+from beak_lims.models.encrypted import EncryptedDate, EncryptedText
+
+if TYPE_CHECKING:
+    from beak_lims.context import LabContext
+
+ACT = "beak_lims.act"
+# Told by the entry itself.
+LEFT_OUT = frozenset({"uid", "created_at", "created_by_uid", "updated_at", "updated_by_uid"})
+SECRET = frozenset({"hashed_password"})  # never repeated anywhere; an entry tells that it changed
+HIDDEN = "(hidden)"
+
+
+@contextmanager
+def act(session: Session, name: str) -> Iterator[None]:
+    """Inside, the entries for changed rows have this action instead of ``update``: ``submit``, ``approve``, ..."""
+    session.flush()
+    before = session.info.get(ACT)
+    session.info[ACT] = name
+    try:
+        yield
+        session.flush()
+    finally:
+        session.info[ACT] = before
+
+
+def note(
+    session: Session,
+    context: LabContext,
+    action: str,
+    target_type: str,
+    target_uid: str | None = None,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Write an entry for an act. ``before`` and ``after`` hold JSON values, and no secret."""
+    entry = AuditLog(
+        action=action, target_type=target_type, target_uid=target_uid, state_before=before, state_after=after
+    )
+    sign(entry, context)
+    session.add(entry)
+
+
+def sign(entry: AuditLog, context: LabContext) -> None:
+    """Say in the entry who did it, and from where."""
+    entry.user_uid, entry.user_name = context.user_uid, context.user_name
+    entry.laboratory_uid = entry.laboratory_uid or context.laboratory_uid
+    entry.address, entry.request_id = context.address, context.request_id
+
+
+def created(row: Record, session: Session) -> AuditLog:
+    """The entry for a row that is about to be made."""
+    state = inspected(row)
+    after = {
+        name: told for name, told in _told(state.mapper, dict(state.dict)).items() if told is not None and told != []
+    }
+    return _entry(row, "create", None, after)
+
+
+def updated(row: Record, session: Session) -> AuditLog:
+    """The entry for a row that is about to be changed: what changes, before and after."""
+    state = inspected(row)
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for attribute in state.attrs:
+        history = attribute.history
+        if not history.has_changes():
+            continue
+        if attribute.key in state.mapper.column_attrs:
+            before[attribute.key] = history.deleted[0] if history.deleted else None
+            after[attribute.key] = attribute.value
+        elif state.mapper.relationships[attribute.key].direction is MANYTOMANY:
+            before[attribute.key] = [*(history.unchanged or ()), *(history.deleted or ())]
+            after[attribute.key] = [*(history.unchanged or ()), *(history.added or ())]
+    action = session.info.get(ACT) or "update"
+    return _entry(row, action, _told(state.mapper, before), _told(state.mapper, after))
+
+
+def deleted(row: Record, session: Session) -> AuditLog:
+    """The entry for a row that is about to go."""
+    state = inspected(row)
+    return _entry(row, "delete", _told(state.mapper, dict(state.dict)), None)
+
+
+def _entry(row: Record, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> AuditLog:
+    return AuditLog(
+        action=action,
+        target_type=row.__tablename__,
+        target_uid=row.uid,
+        laboratory_uid=row.laboratory_uid if isinstance(row, LabRecord) else None,
+        state_before=before,
+        state_after=after,
+    )
+
+
+def _told(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The values as JSON holds them."""
+    told: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in LEFT_OUT:
+            continue
+        if name in mapper.column_attrs:
+            column = mapper.column_attrs[name].columns[0]
+            if not column.info.get("audited", True):
+                continue
+            if name in SECRET:
+                told[name] = HIDDEN
+            elif value is not None and isinstance(column.type, EncryptedText | EncryptedDate):
+                told[name] = keyring().encrypt(value.isoformat() if isinstance(value, date) else value)
+            else:
+                told[name] = _plain(value)
+        elif name in mapper.relationships and mapper.relationships[name].direction is MANYTOMANY:
+            told[name] = sorted(other.uid for other in value)
+    return told
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return value

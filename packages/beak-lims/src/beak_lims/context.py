@@ -1,0 +1,117 @@
+"""Who works, in which tenant and which laboratory; and a session that holds to it.
+
+A session that is bound to a context reads rows of a laboratory for the laboratory at work alone - none when none is at
+work - writes them for it alone, notes who wrote, and puts every change of a row into the audit trail. Only what goes
+through the ORM is held to it: ``select(Model)``, ``update(Model)``, objects. A statement on a bare table is not, and
+neither is ``insert(Model)`` with rows beside it: give it ``laboratory_uid`` yourself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import event, false
+from sqlalchemy import inspect as inspected
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+
+from beak_lims import audit
+from beak_lims.errors import LaboratoryMismatch, LaboratoryRequired
+from beak_lims.models.base import LabRecord, Record
+from tenantry.registry.uids import new_uid
+
+KEY = "beak_lims.context"
+
+
+@dataclass(frozen=True)
+class LabContext:
+    """The user and the laboratory of one piece of work.
+
+    Without a user it is the installation's own work: a seed, or the operator's command.
+    """
+
+    tenant: str  # slug
+    user_uid: str | None = None
+    user_name: str = "system"
+    is_superuser: bool = False
+    laboratory_uid: str | None = None
+    address: str | None = None
+    request_id: str | None = None
+    permissions: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)  # (action, target)
+
+    def laboratory(self, what: str) -> str:
+        """The laboratory at work. ``what``: the thing that is to be made in it.
+
+        :raises LaboratoryRequired: none is.
+        """
+        if self.laboratory_uid is None:
+            raise LaboratoryRequired(what)
+        return self.laboratory_uid
+
+
+def bind(session: Session, context: LabContext) -> Session:
+    """Hold the session to the context, and return it. A session is bound once, before its first statement."""
+    session.info[KEY] = context
+    return session
+
+
+def context_of(session: Session) -> LabContext | None:
+    """The context that the session is bound to."""
+    found: LabContext | None = session.info.get(KEY)
+    return found
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _read_within(state: ORMExecuteState) -> None:
+    context = state.session.info.get(KEY)
+    if context is None or not (state.is_select or state.is_update or state.is_delete):
+        return
+    laboratory_uid = context.laboratory_uid
+    if laboratory_uid is None:
+        within = with_loader_criteria(LabRecord, lambda model: false(), include_aliases=True)
+    else:
+        within = with_loader_criteria(
+            LabRecord, lambda model: model.laboratory_uid == laboratory_uid, include_aliases=True
+        )
+    state.statement = state.statement.options(within)
+
+
+@event.listens_for(Session, "before_flush")
+def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
+    context = session.info.get(KEY)
+    if context is None:
+        return
+    entries: list[audit.AuditLog] = []
+    for row in session.new:
+        if isinstance(row, Record):
+            _own(row, context, new=True)
+            row.created_by_uid = row.updated_by_uid = context.user_uid
+            entries.append(audit.created(row, session))
+    for row in session.dirty:
+        if isinstance(row, Record) and session.is_modified(row):
+            _own(row, context, new=False)
+            if session.is_modified(row, include_collections=False):
+                row.updated_by_uid = context.user_uid
+            entries.append(audit.updated(row, session))
+    for row in session.deleted:
+        if isinstance(row, Record):
+            _own(row, context, new=False)
+            entries.append(audit.deleted(row, session))
+    for entry in entries:
+        audit.sign(entry, context)
+    session.add_all(entries)
+
+
+def _own(row: Record, context: LabContext, *, new: bool) -> None:
+    """Give a new row its key and its laboratory; hold any row to the laboratory at work."""
+    if new and row.uid is None:
+        row.uid = new_uid()
+    if not isinstance(row, LabRecord):
+        return
+    what = row.__tablename__
+    if new and row.laboratory_uid is None:
+        row.laboratory_uid = context.laboratory(what)
+    elif row.laboratory_uid != context.laboratory(what) or (
+        not new and inspected(row).attrs.laboratory_uid.history.has_changes()
+    ):
+        raise LaboratoryMismatch(what)

@@ -1,0 +1,191 @@
+"""An installation with two organisations of two laboratories each, and users of it, over HTTP and without.
+
+Made once a test module: what a test makes stays for the next one of its module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import argon2
+import httpx
+import psycopg
+import pytest
+import sqlalchemy as sa
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.orm import Session
+
+from beak_lims.api.app import lims_app
+from beak_lims.context import LabContext, bind
+from beak_lims.identity import sessions, tokens
+from beak_lims.laboratories import add_laboratory
+from beak_lims.models import Group, Laboratory, User
+from beak_lims.settings import Settings
+from beak_lims.tenancy import declare
+from tenantry import Tenancy
+from tenantry.http.serving import GuardedProtocol
+from tenantry.iam import passwords
+
+PASSWORD = "Correct-Horse-7"
+SECRET = "the-secret-key-of-this-installation-0123456789"
+API = "/api/v1"
+
+
+@dataclass
+class Actor:
+    """A user of one tenant, with an open session, at work in one laboratory or in none."""
+
+    client: httpx.Client
+    tenant: str
+    uid: str
+    user_name: str
+    token: str
+    laboratory_uid: str | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        told = {"Authorization": f"Bearer {self.token}"}
+        return told if self.laboratory_uid is None else {**told, "X-Laboratory-ID": self.laboratory_uid}
+
+    def __call__(self, method: str, path: str, body: Any = None, **given: Any) -> Any:
+        """What a request below /api/v1 answers; ``ok`` does the same for one that must succeed."""
+        headers = {**self.headers, **given.pop("headers", {})}
+        return self.client.request(method, f"{API}{path}", json=body, headers=headers, **given)
+
+    def ok(self, method: str, path: str, body: Any = None, **given: Any) -> Any:
+        answer = self(method, path, body, **given)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def get(self, path: str, **given: Any) -> Any:
+        return self.ok("GET", path, **given)
+
+    def post(self, path: str, body: Any = None, **given: Any) -> Any:
+        return self.ok("POST", path, body, **given)
+
+    def refused(self, status: int, method: str, path: str, body: Any = None, **given: Any) -> str:
+        """The detail of a problem document of that status."""
+        answer = self(method, path, body, **given)
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = answer.json()
+        assert told["status"] == status
+        return str(told["detail"])
+
+
+@dataclass
+class Installation:
+    """Tenants `alpha` and `beta`, each with the laboratories `First` and `Second`."""
+
+    tenancy: Tenancy
+    app: FastAPI
+    client: httpx.Client
+    url: str
+    laboratories: dict[str, dict[str, str]] = field(default_factory=dict)  # uid by tenant and name
+
+    def context(self, tenant: str, laboratory: str | None = "First", **more: Any) -> LabContext:
+        uid = None if laboratory is None else self.laboratories[tenant][laboratory]
+        return LabContext(tenant, laboratory_uid=uid, **more)
+
+    def bound(self, session: Session, tenant: str, laboratory: str | None = "First", **more: Any) -> LabContext:
+        """Bind the session; the context that it is bound to."""
+        context = self.context(tenant, laboratory, **more)
+        bind(session, context)
+        return context
+
+    def actor(
+        self,
+        tenant: str = "alpha",
+        laboratory: str | None = "First",
+        *,
+        groups: Sequence[str] = ("ADMINISTRATOR",),
+        member_of: Sequence[str] = ("First", "Second"),
+        superuser: bool = False,
+        must_change_password: bool = False,
+    ) -> Actor:
+        """A new user in these groups (by keyword), assigned to these laboratories, with an open session."""
+        name = f"user-{uuid4().hex[:10]}"
+        uids = self.laboratories[tenant]
+        record = self.tenancy.get(tenant)
+        at = datetime.now(UTC)
+        with self.tenancy.session(tenant) as session:
+            user = User(
+                first_name="Ada",
+                last_name=name,
+                email=f"{name}@example.org",
+                user_name=name,
+                hashed_password=passwords.hash_password(PASSWORD),
+                is_superuser=superuser,
+                must_change_password=must_change_password,
+            )
+            user.groups = list(session.scalars(sa.select(Group).where(Group.keyword.in_(groups))))
+            assigned = [uids[lab] for lab in member_of]
+            user.laboratories = list(session.scalars(sa.select(Laboratory).where(Laboratory.uid.in_(assigned))))
+            session.add(user)
+            session.flush()
+            opened, _ = sessions.open_session(session, user.uid, "192.0.2.1", at)
+            token = tokens.sign(record, user.uid, opened.uid, None, at)
+            return Actor(self.client, tenant, user.uid, name, token, None if laboratory is None else uids[laboratory])
+
+
+@pytest.fixture(scope="module")
+def installation(postgres_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    server = sa.make_url(postgres_server_url)
+    name = f"lims_{uuid4().hex[:12]}"
+    plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    url = server.set(database=name).render_as_string(hide_password=False)
+    home: Path = tmp_path_factory.mktemp("lims")
+    kept, passwords._hasher = passwords._hasher, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url, BEAK_HOME=home, SECRET_KEY=SECRET))
+    try:
+        tenancy.initialize()
+        made: dict[str, dict[str, str]] = {}
+        for slug in ("alpha", "beta"):
+            tenancy.provision(slug, name=slug.title(), options={"initial_lab_name": "First"})
+            added = [add_laboratory(tenancy, slug, lab) for lab in ("First", "Second")]
+            made[slug] = {one.laboratory_name: one.laboratory_uid for one in added}
+        app = lims_app(tenancy)
+        with serving(app) as origin, httpx.Client(base_url=origin, timeout=30) as client:
+            yield Installation(tenancy, app, client, url, made)
+    finally:
+        tenancy.close()
+        passwords._hasher = kept
+        with psycopg.connect(plain, autocommit=True) as connection:
+            found = connection.execute("SELECT oid FROM pg_database WHERE datname = %s", [name]).fetchone()
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+            assert found is not None
+            roles = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%@{found[0]}"])
+            for (role,) in roles.fetchall():
+                connection.execute(f'DROP ROLE "{role}"'.encode())
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The application behind uvicorn; its origin."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http=GuardedProtocol, ws="none", log_config=None, server_header=False, access_log=False, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            threading.Event().wait(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+        assert not thread.is_alive()
