@@ -77,7 +77,7 @@ def _header(url: str) -> str:
 
 def _table(figures: list[Figure], unit: float, name: str) -> str:
     lines = [f"| | {name} | x floor |", "| --- | ---: | ---: |"]
-    lines += [f"| {figure.name} | {figure.median * unit:.3g} | {figure.ratio:.2f} |" for figure in figures]
+    lines += [f"| {figure.name} | {figure.median * unit:.3g} | {figure.ratio:.3f} |" for figure in figures]
     return "\n".join(lines) + f"\n\n{figures[0].rounds} rounds.\n"
 
 

@@ -193,30 +193,36 @@ class Iam:
 
         at = self._clock()
         claims = tokens.read(access_token, self._keys.find, at)
+        values = {"of_user": claims.user_uid, "of_session": claims.session_uid, "of_key": claims.kid, "at": at}
+        with self._registry.transaction() as connection:
+            rows = connection.execute(self._bearer, values).all()
+        if not rows:
+            raise TokenRefused("its user is disabled, its session over, or its key retired")
+        return Principal(users.from_rows(rows), claims.session_uid, claims.token_id)
+
+    @cached_property
+    def _bearer(self) -> sa.Select[Any]:
+        """Asked at every request, and so built once: building it takes as long as asking."""
         platform = self._platform
         user, session, key = platform.platform_user, platform.platform_session, platform.platform_signing_key
         role, has = platform.platform_role, platform.platform_user_role
-        query = (
+        at = sa.bindparam("at", type_=session.c.expires_at.type)
+        return (
             sa.select(*(user.c[name] for name in users.USER_COLUMNS), role.c.name)
             .join(session, session.c.user_uid == user.c.uid)
-            .join(key, key.c.kid == claims.kid)
+            .join(key, key.c.kid == sa.bindparam("of_key"))
             .outerjoin(has, has.c.user_uid == user.c.uid)
             .outerjoin(role, role.c.uid == has.c.role_uid)
             .where(
-                user.c.uid == claims.user_uid,
+                user.c.uid == sa.bindparam("of_user"),
                 user.c.is_active,
-                session.c.uid == claims.session_uid,
+                session.c.uid == sa.bindparam("of_session"),
                 session.c.ended_at.is_(None),
                 session.c.expires_at > at,
                 sa.or_(key.c.retires_at.is_(None), key.c.retires_at > at),
             )
             .order_by(role.c.name)
         )
-        with self._registry.transaction() as connection:
-            rows = connection.execute(query).all()
-        if not rows:
-            raise TokenRefused("its user is disabled, its session over, or its key retired")
-        return Principal(users.from_rows(rows), claims.session_uid, claims.token_id)
 
     def require(self, principal: Principal, action: Action) -> None:
         """:raises Forbidden: none of the roles may do it."""
