@@ -92,29 +92,36 @@ class TenantMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         kind = scope["type"]
-        if kind != "http" and kind != "websocket":
+        if kind == "http":
+            tenant = self._at_hand(scope)
+            if tenant is not None:
+                begun = scopes.begin(tenant.slug)
+                try:
+                    await self._serve(tenant, None, scope, receive, send)
+                finally:
+                    scopes.end(begun)
+                return
+        elif kind != "websocket":
             await self.app(scope, receive, send)
             return
-        tenant, claims = None, None
         begun = scopes.begin(None)
         try:
-            if not self._resolution.concerns(_path(scope)) or scope.get("method") == "OPTIONS":
+            if not self._needed(scope):
                 await self.app(scope, receive, send)
                 return
-            if kind == "http":
-                tenant = self._at_hand(scope)
-            if tenant is None:
-                call = AsgiCall(scope)
-                try:
-                    tenant = await self._found(call)
-                except RequestRefused as refused:
-                    await _refuse(refused, scope, send)
-                    return
-                claims = call.claims
+            call = AsgiCall(scope)
+            try:
+                tenant = await self._found(call)
+            except RequestRefused as refused:
+                await _refuse(refused, scope, send)
+                return
             scopes.begin(tenant.slug)
-            await self._serve(tenant, claims, scope, receive, send)
+            await self._serve(tenant, call.claims, scope, receive, send)
         finally:
             scopes.end(begun)
+
+    def _needed(self, scope: Scope) -> bool:
+        return self._resolution.concerns(_path(scope)) and scope.get("method") != "OPTIONS"
 
     async def _serve(
         self, tenant: Tenant, claims: Mapping[str, Any] | None, scope: Scope, receive: Receive, send: Send
@@ -136,9 +143,12 @@ class TenantMiddleware:
             await _refuse(not_served(tenant.slug, error, claims), scope, send)
 
     def _at_hand(self, scope: Scope) -> Tenant | None:
-        """The tenant, when memory alone can tell. Whatever is not plain is left to ``_found``."""
-        slug, directory = self._resolution.at_hand(scope["headers"]), self._directory
-        if slug is None or directory is None or not directory.watching:
+        """The tenant, when one is needed and memory alone can tell. Whatever is not plain is left to ``_found``."""
+        directory = self._directory
+        if directory is None or not directory.watching or not self._needed(scope):
+            return None
+        slug = self._resolution.at_hand(scope["headers"])
+        if slug is None:
             return None
         try:
             return directory.at_hand(slug)
