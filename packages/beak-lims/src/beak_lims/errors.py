@@ -13,6 +13,7 @@ TenancyError (tenantry)
 +-- RecordInUse             a row cannot go, others refer to it
 +-- ReferenceRejected       what a row refers to is not there
 +-- ChangeRefused           what was asked for does not fit the present state
+|   +-- WrongState          an event has no place in the state a thing is in
 +-- NotPermitted            the user's groups do not give that permission
 +-- PasswordExpired         the password must be changed first
 +-- ResetRefused            a reset token is unknown, used or too old
@@ -73,18 +74,6 @@ class DecryptionFailed(TenancyError):
         return f"An encrypted value cannot be read: {self.args[0]}."
 
 
-class WrongState(TenancyError):
-    """An event has no place in the state a thing is in.
-
-    Fields: the kind of thing, which one, its state, the event, the states that allow it.
-    """
-
-    def __str__(self) -> str:
-        noun, of, state, event, sources = self.args
-        allowed = " or ".join(sources) if sources else "no state"
-        return f"{noun} {of} is {state}: {event} is possible in {allowed}."
-
-
 class LaboratoryRequired(TenancyError, ValueError):
     """A row of a laboratory is to be made, and no laboratory is at work. Fields: what is to be made."""
 
@@ -142,6 +131,18 @@ class ChangeRefused(TenancyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class WrongState(ChangeRefused):
+    """An event has no place in the state a thing is in.
+
+    Fields: the kind of thing, which one, its state, the event, the states that allow it.
+    """
+
+    def __str__(self) -> str:
+        noun, of, state, event, sources = self.args
+        allowed = " or ".join(sources) if sources else "no state"
+        return f"{noun} {of} is {state}: {event} is possible in {allowed}."
 
 
 class NotPermitted(TenancyError):

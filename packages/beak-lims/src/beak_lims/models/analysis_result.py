@@ -46,13 +46,14 @@ class Flag(StrEnum):
 
 
 class Step(StrEnum):
-    """What changed a value on the way from what was entered to what is reported."""
+    """What changed a value on the way from what was entered to what is reported, or put it aside."""
 
-    ENTRY = "entry"
     CORRECTION = "correction"
     SPECIFICATION = "specification"
     DETECTION_LIMIT = "detection_limit"
     UNCERTAINTY = "uncertainty"
+    RETEST = "retest"  # it is not reported any more, another value is to be found
+    REJUDGEMENT = "rejudgement"  # the steps begin again, by another copy of the set-up
 
 
 class AnalysisResult(Snapshotted, LabRecord):
@@ -105,7 +106,7 @@ class AnalysisResult(Snapshotted, LabRecord):
 
 
 class ResultMutation(LabRecord):
-    """One step from the value that was entered to the one that is reported."""
+    """One step from the value that was entered to the one that is reported; ``ordinal`` counts from 1."""
 
     __tablename__ = "result_mutation"
     __table_args__ = (one_of("step", Step),)

@@ -376,7 +376,16 @@ def upgrade() -> None:
         sa.Column("after", sa.Text),
         sa.Column("why", sa.Text, nullable=False),
         _key("result_mutation", "laboratory_uid", "laboratory", nullable=False),
-        _one_of("result_mutation", "step", "entry", "correction", "specification", "detection_limit", "uncertainty"),
+        _one_of(
+            "result_mutation",
+            "step",
+            "correction",
+            "specification",
+            "detection_limit",
+            "uncertainty",
+            "retest",
+            "rejudgement",
+        ),
         indexes=("analysis_result_uid",),
     )
     _table(
