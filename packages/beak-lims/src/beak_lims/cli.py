@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from beak_lims.commands.seeding import add_seeds
 from tenantry.cli import (
     audit_commands,
     database_commands,
@@ -94,6 +95,9 @@ def platform_superuser(
     if seeded.password_generated is not None:
         typer.echo(f"Password: {seeded.password_generated}")
         say("This is shown only once.")
+
+
+add_seeds(seed, open_tenancy)
 
 
 @tenant.command()

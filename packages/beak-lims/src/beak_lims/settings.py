@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     )
     # Off: schemas are kept apart by the search_path alone, for a database user who may not make roles.
     tenant_roles: bool = Field(default=True, validation_alias="BEAK_TENANT_ROLES")
+    # The one tenant of a single-organisation installation; commands that name none work on it.
+    default_tenant_slug: str | None = Field(default=None, validation_alias="DEFAULT_TENANT_SLUG")
     secret_key: SecretStr | None = Field(default=None, validation_alias="SECRET_KEY")
     # Several, separated by commas: the first encrypts, all decrypt. Without them a key is made and kept in the home.
     encryption_key: SecretStr | None = Field(default=None, validation_alias="HIPAA_ENCRYPTION_KEY")

@@ -1,0 +1,1 @@
+"""Microbiology: reference tables, and what a measured susceptibility means by them."""

@@ -1,0 +1,1 @@
+"""Tables in WHONET's form, read into rows of the catalog."""
