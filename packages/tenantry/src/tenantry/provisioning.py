@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from tenantry.errors import (
     NotReady,
+    RestoreUnfinished,
     StatusRefused,
     StepFailed,
     StoreExists,
@@ -35,6 +36,7 @@ from tenantry.migrations import apply
 from tenantry.migrations.directory import HEAD
 from tenantry.migrations.planner import Planner
 from tenantry.registry.journal import StepRecord
+from tenantry.registry.pasts import half_restored, operations_of
 from tenantry.registry.registry import Registry
 from tenantry.stores.base import Site, Store
 from tenantry.stores.faults import cause
@@ -322,6 +324,8 @@ class Provisioner:
 
     def _migrate(self, tenant: Tenant, target: str) -> Provisioned:
         slug = tenant.slug
+        if half_restored(self.registry, self.store.control_schema, tenant):
+            raise RestoreUnfinished(slug)  # what would be made here is empty
         goal = self.planner.migrations.resolve(target)
         unfinished = tenant.status in (TenantStatus.PROVISIONING, TenantStatus.FAILED)
         clock = _Clock(slug, self.observers)
@@ -439,11 +443,12 @@ class Provisioner:
         removable = (TenantStatus.FAILED, TenantStatus.DELETING)
         if slug is not None:
             tenant = self.registry.get(slug)
-            if tenant.status not in removable:
+            if tenant.status not in removable or self._deleted(tenant):
                 raise TenantNotFailed(slug, tenant.status.value)
             found = [tenant]
         else:
             found = [tenant for status in removable for tenant in self.registry.list(status)]
+            found = [tenant for tenant in found if not self._deleted(tenant)]
         removed = []
         for tenant in found:
             try:
@@ -454,6 +459,13 @@ class Provisioner:
                 continue  # another process resumes or removes it
             removed.append(tenant)
         return removed
+
+    def _deleted(self, tenant: Tenant) -> bool:
+        """Whether it is being removed by ``tenant delete``, which removes more than this would."""
+        if tenant.status is not TenantStatus.DELETING:
+            return False
+        done = operations_of(self.registry, self.store.control_schema, tenant)
+        return bool(done) and done[-1].kind == "delete"
 
     def _remove(self, tenant: Tenant, drop: bool) -> None:
         with self.store.lock(tenant.slug, wait=False):

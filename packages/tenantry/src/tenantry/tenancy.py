@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
+    from tenantry.archive.archives import Archives
+    from tenantry.archive.files import TenantFiles
     from tenantry.fleet.fleet import Fleet
     from tenantry.iam.iam import Iam
     from tenantry.iam.secret import SecretSource
@@ -46,7 +48,8 @@ class Tenancy:
     active. ``seeds``: called in their order for every new tenant. ``remembered``: seconds for which what the
     registry said of a tenant is trusted while changes are not heard (see :meth:`watch`). ``secret_key``: what the
     platform's tokens are signed with, or a function that gives it; by default SECRET_KEY of the environment, else one
-    that is made once and kept in ``home``.
+    that is made once and kept in ``home``. ``files``: what the application keeps beside a tenant's tables, saved and
+    restored with them. ``archives``: the directory of archived tenants; by default ``archives`` in ``home``.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class Tenancy:
         remembered: float = REMEMBERED,
         secret_key: SecretSource = None,
         home: Path | str | Callable[[], Path | str] | None = None,
+        files: Sequence[TenantFiles] = (),
+        archives: Path | str | Callable[[], Path | str] | None = None,
     ) -> None:
         self.store = store
         self.migrations = migrations
@@ -69,6 +74,8 @@ class Tenancy:
         self._remembered = remembered
         self._secret_key = secret_key
         self._home = home
+        self._files = files
+        self._archives = archives
 
     # Built at first use: what they say of themselves asks the store for its URL, which may start a server.
 
@@ -104,6 +111,22 @@ class Tenancy:
         from tenantry.sessions import Sessions
 
         return Sessions(self.store, self.directory)
+
+    @cached_property
+    def archive(self) -> Archives:
+        """Single tenants as a whole: saved, restored, copied, exported, suspended, archived, renamed, deleted."""
+        from tenantry.archive.archives import Archives  # not needed by a process that serves
+
+        return Archives(self._provisioner, self._files, self._archive_directory, self.directory.changed)
+
+    def _archive_directory(self) -> Path:
+        from tenantry.iam.secret import default_home
+
+        given = self._archives() if callable(self._archives) else self._archives
+        if given is not None:
+            return Path(given)
+        home = self._home() if callable(self._home) else self._home
+        return (default_home() if home is None else Path(home)) / "archives"
 
     @cached_property
     def iam(self) -> Iam:

@@ -1,4 +1,4 @@
-"""``tenant``: provision, list, show, migrate, activate and clean up the tenants of an application.
+"""``tenant``: provision, list, show, migrate, activate, save, retire and clean up the tenants of an application.
 
 Each command parses, calls the tenancy and prints; what may follow what is decided there. An application leaves out, by
 ``omit``, the commands it replaces with its own.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tenantry.cli.archive import add_archive_commands
 from tenantry.cli.output import Column, Listing, one_line, print_json, print_provisioned, print_receipts, say
 from tenantry.cli.running import group, opened
 from tenantry.tenant import Tenant, TenantStatus
@@ -143,6 +144,7 @@ def tenant_commands(open_tenancy: Callable[[], Tenancy], *, omit: frozenset[str]
         for tenant in removed:
             print(f"Removed failed tenant: {tenant.slug} -> {tenant.location} ({'dropped' if drop_schema else 'kept'})")
 
+    add_archive_commands(command, open_tenancy)
     return app
 
 
