@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import aiosqlite
+from aiosqlite.core import _connection_worker_thread
 
 AGAIN = 0.05  # seconds between two interrupts; one that comes before the statement began is lost
 
@@ -51,5 +54,21 @@ class InterruptibleConnection(aiosqlite.Connection):
 def connect(database: str, **options: Any) -> InterruptibleConnection:
     """As ``aiosqlite.connect``; the thread does not keep the process alive."""
     connection = InterruptibleConnection(partial(sqlite3.connect, database, **options), 64)
-    connection._thread.daemon = True
+    work = (connection._tx, weakref.ref(connection))
+    connection._thread = threading.Thread(target=_work, args=work, daemon=True)
     return connection
+
+
+def _work(tasks: Any, connection: weakref.ref[InterruptibleConnection]) -> None:
+    """aiosqlite's thread, which would end at an answer whose event loop is closed, and leave the file open and locked:
+    what was to be done behind it is done, and closing the connection comes last.
+    """
+    ended = False
+    while not ended:
+        try:
+            _connection_worker_thread(tasks)
+            ended = True
+        except RuntimeError:
+            held = connection()
+            ended = tasks.empty() and (held is None or held._connection is None)
+            del held

@@ -210,3 +210,25 @@ def test_event_loops_may_follow_one_another(house: House) -> None:
 
     for _ in range(2):
         asyncio.run(visit(8))
+
+
+def test_file_is_free_again_when_its_event_loop_closed_before_the_statement_ended(files: House) -> None:
+    files.provision("acme")
+
+    async def leave_while_waiting() -> None:
+        async def wait() -> None:
+            async with files.tenancy.async_session("acme", write=True) as session:
+                await add(session, "lost")
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0.3)
+        waiting.cancel()
+
+    with files.tenancy.session("acme", write=True) as session:
+        session.execute(sa.insert(item).values(body="kept"))
+        # BEGIN waits for this session's lock, which nothing interrupts, and nobody is there any more when it has it.
+        asyncio.run(leave_while_waiting())
+
+    with files.tenancy.session("acme", write=True) as session:
+        session.execute(sa.insert(item).values(body="later"))
+    assert files.bodies("acme") == ["kept", "later"]
