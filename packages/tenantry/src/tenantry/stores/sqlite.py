@@ -537,7 +537,8 @@ class FileSite(Site):
         self._connection = self._engine = None
 
 
-POOL: dict[str, Any] = {"pool_size": 2, "max_overflow": 20}
+# The connection that worked last is the next to work: one that others wrote past must read every page of its cache anew.
+POOL: dict[str, Any] = {"pool_size": 2, "max_overflow": 20, "pool_use_lifo": True}
 
 
 def begin(write: bool) -> str:
