@@ -407,10 +407,12 @@ class RolloutRunning(FleetError):
 
 
 class RolloutNotFound(FleetError, LookupError):
-    """There is no such rollout. Fields: what was asked for."""
+    """There is no such rollout, or there are several. Fields: what its uid begins with; None for the latest."""
 
     def __str__(self) -> str:
-        return f"There is no one rollout {self.args[0]}. `rollout list` shows those that exist."
+        if self.args[0] is None:
+            return "There is no rollout yet. `tenant migrate --all` begins one when there is something to do."
+        return f"There is not exactly one rollout {self.args[0]}. `rollout list` shows those that exist."
 
 
 class RolloutEnded(FleetError):

@@ -1,12 +1,13 @@
 """Commands for any application that declares a :class:`tenantry.Tenancy`.
 
-An application mounts ``tenant_commands``, ``database_commands``, ``platform_commands`` and ``audit_commands`` on its
-own Typer app and hands that to ``run``. Data goes to stdout, talk and errors to stderr; 0 is success, 1 a refusal or
-failure that is told in one line, 2 wrong usage. Nothing here opens a database or imports SQLAlchemy before a command
-does its work, so ``--help`` is quick.
+An application mounts ``tenant_commands``, ``rollout_commands``, ``database_commands``, ``platform_commands`` and
+``audit_commands`` on its own Typer app and hands that to ``run``. Data goes to stdout, talk and errors to stderr; 0 is
+success, 1 a refusal or failure that is told in one line, 2 wrong usage. Nothing here opens a database or imports
+SQLAlchemy before a command does its work, so ``--help`` is quick.
 """
 
 from tenantry.cli.database import database_commands
+from tenantry.cli.fleet import rollout_commands
 from tenantry.cli.output import Column, Listing, print_provisioned, say
 from tenantry.cli.platform import platform_commands
 from tenantry.cli.running import group, opened, run
@@ -22,6 +23,7 @@ __all__ = [
     "opened",
     "platform_commands",
     "print_provisioned",
+    "rollout_commands",
     "run",
     "say",
     "tenant_commands",

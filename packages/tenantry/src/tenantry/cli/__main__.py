@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tenantry.cli import audit_commands, database_commands, group, platform_commands, run, tenant_commands
+from tenantry.cli import (
+    audit_commands,
+    database_commands,
+    group,
+    platform_commands,
+    rollout_commands,
+    run,
+    tenant_commands,
+)
 from tenantry.cli.serving import (
     HostOption,
     PortOption,
@@ -144,6 +152,7 @@ def build() -> typer.Typer:
 
     app.add_typer(database_commands(open_tenancy), name="db")
     app.add_typer(tenant_commands(open_tenancy), name="tenant")
+    app.add_typer(rollout_commands(open_tenancy), name="rollout")
     app.add_typer(platform_commands(open_tenancy), name="platform")
     app.add_typer(audit_commands(open_tenancy), name="audit")
     return app

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tenantry.cli.archive import add_archive_commands
-from tenantry.cli.output import Column, Listing, one_line, print_json, print_provisioned, print_receipts, say
+from tenantry.cli.fleet import add_migrate
+from tenantry.cli.output import Column, Listing, one_line, print_json, print_provisioned, say
 from tenantry.cli.running import group, opened
 from tenantry.tenant import Tenant, TenantStatus
 
@@ -105,17 +106,7 @@ def tenant_commands(open_tenancy: Callable[[], Tenancy], *, omit: frozenset[str]
             for step in operation.steps:
                 print(f"  {_step_line(step)}")
 
-    @command
-    def migrate(
-        slug: SlugOption,
-        to: Annotated[str, typer.Option(help="The revision to reach.")] = "head",
-    ) -> None:
-        """Bring a tenant to a revision; finish one whose provisioning failed or was interrupted."""
-        with opened(open_tenancy) as tenancy:
-            migrated = tenancy.migrate(slug, to=to)
-        tenant = migrated.tenant
-        print(f"Migrated tenant: {tenant.slug} -> {tenant.location} at {tenant.revision} ({tenant.status.value})")
-        print_receipts(migrated.receipts)
+    add_migrate(command, open_tenancy)
 
     @command
     def activate(

@@ -27,15 +27,25 @@ Keep = Callable[[list[Result]], None]  # writes what was done into the registry
 
 
 class FileCrew(Crew):
-    """One file at a time, under its tenant's lock."""
+    """One file at a time, under its tenant's lock. A ``trial`` undoes everything."""
 
-    def __init__(self, store: SqliteFiles, version_table: str, *, admit: Admit, keep: Keep, patience: float) -> None:
+    def __init__(
+        self,
+        store: SqliteFiles,
+        version_table: str,
+        *,
+        admit: Admit,
+        keep: Keep,
+        patience: float,
+        trial: bool = False,
+    ) -> None:
         self._store = store
         self._version = '"' + version_table.replace('"', '""') + '"'
         self._version_table = version_table
         self._admit = admit
         self._keep = keep
         self._patience = patience
+        self._end = "ROLLBACK" if trial else "COMMIT"
 
     def run(self, feed: Feed) -> Iterator[Result]:
         done: list[Result] = []
@@ -100,7 +110,7 @@ class FileCrew(Crew):
                         broken[0],
                         reason,
                     )
-                driver.execute("COMMIT")
+                driver.execute(self._end)
             return Result(task, Verdict.DONE, time.perf_counter() - start, waited, recorded=True)
         except sqlite3.Error as error:
             return failure(task, error, index, time.perf_counter() - start, waited)

@@ -15,6 +15,7 @@ from typing import Any
 
 from tenantry.errors import (
     DeclarationError,
+    MigrationError,
     RolloutEnded,
     RolloutNotFound,
     RolloutRefused,
@@ -25,7 +26,7 @@ from tenantry.fleet import sweep
 from tenantry.fleet.alone import alone
 from tenantry.fleet.crew import Crew
 from tenantry.fleet.files import FileCrew
-from tenantry.fleet.locks import LockProfiles, Room, narrowed, room
+from tenantry.fleet.locks import LockProfiles, narrowed, room
 from tenantry.fleet.outcomes import (
     Budget,
     Outcome,
@@ -36,6 +37,7 @@ from tenantry.fleet.outcomes import (
     grouped,
     waves,
 )
+from tenantry.fleet.preflight import Preflight, Trial, Way, attempt, predicted
 from tenantry.fleet.rollout import Plans, Run, Watcher, messaged
 from tenantry.fleet.worker import Setting
 from tenantry.fleet.workers import WorkerCrew
@@ -106,15 +108,12 @@ class Fleet:
         if not standing.behind:
             return Report(None, target, standing.served, time.perf_counter() - began, (), tuple(notes))
         with self._working():
-            tenants = self._book.behind(target)
-            if only_failed:
-                failed = self._book.failed_last()
-                tenants = [tenant for tenant in tenants if tenant.uid in failed]
+            tenants = self._concerned(target, only_failed=only_failed)
             if not tenants:
                 return Report(None, target, standing.served, time.perf_counter() - began, (), tuple(notes))
             members = self._members(tenants, canary, wave_size)
             plans = Plans(self._planner, target, self._profiles if self._on_server else None)
-            jobs, narrow = self.room(plans, tenants, jobs)
+            jobs, narrow = self._room_for(plans, tenants, jobs)
             options = {
                 "canary": canary if isinstance(canary, int) else list(canary),
                 "wave_size": wave_size,
@@ -129,6 +128,45 @@ class Fleet:
                 uid, plans, members, options, budget, watcher or Watcher(), stop, notes, newcomers=not only_failed
             )
         return self._report(uid, target, standing.served, began, notes)
+
+    def preflight(
+        self, to: str = HEAD, *, jobs: int = JOBS, only_failed: bool = False, patience: float = PATIENCE
+    ) -> Preflight:
+        """What :meth:`rollout` would do, tried on a sample with the largest tenants in it and undone. Changes nothing,
+        but holds the locks of each sampled tenant for as long as the revision takes on it.
+
+        :raises RolloutRefused: the server has no room for it.
+        """
+        target = self._planner.migrations.resolve(to)
+        tenants = self._concerned(target, only_failed=only_failed)
+        plans = Plans(self._planner, target, self._profiles if self._on_server else None)
+        ways, known = [], []
+        for base in sorted({tenant.revision for tenant in tenants}, key=lambda base: base or ""):
+            members = [tenant for tenant in tenants if tenant.revision == base]
+            try:
+                ways.append(Way(base, len(members), plans.of(base, f"{len(members)} tenants")))
+                known += members
+            except MigrationError as error:
+                ways.append(Way(base, len(members), None, str(error)))
+        jobs, narrow = self._room_for(plans, tenants, jobs)
+        trials: tuple[Trial, ...] = ()
+        if known:
+            with closing(self._sending(None, {"jobs": 1, "patience": patience})) as crew:
+                trials = attempt(self._store, plans, known, crew)
+        notes = [*_unfinished(self._book.standing(target)), *narrow]
+        for way in ways:
+            if way.plan is not None and not messaged(way.plan):
+                reason = "run as Python, tenant by tenant, in processes, and are not tried"
+                notes.append(f"The revisions from {way.base or 'base'} {reason}.")
+        seconds = predicted(trials, len(known), jobs)
+        return Preflight(target, len(tenants), tuple(ways), trials, jobs, seconds, tuple(notes))
+
+    def _concerned(self, target: str | None, *, only_failed: bool) -> list[Tenant]:
+        tenants = self._book.behind(target)
+        if not only_failed:
+            return tenants
+        failed = self._book.failed_last()
+        return [tenant for tenant in tenants if tenant.uid in failed]
 
     def resume(
         self,
@@ -158,7 +196,7 @@ class Fleet:
                     members.append((tenant, wave))
             plans = Plans(self._planner, held.target, self._profiles if self._on_server else None)
             options = {**held.options, "jobs": jobs or held.options.get("jobs", JOBS)}
-            options["jobs"], narrow = self.room(plans, [tenant for tenant, _ in members], options["jobs"])
+            options["jobs"], narrow = self._room_for(plans, [tenant for tenant, _ in members], options["jobs"])
             notes += narrow
             self._book.reopen(held.uid)
             budget = Budget.parse(options.get("max_failures"))
@@ -193,7 +231,7 @@ class Fleet:
         """The rollout whose uid begins with this; without one, the latest. :raises RolloutNotFound: there is none."""
         row = self._book.find(uid)
         if row is None:
-            raise RolloutNotFound(uid or "yet")
+            raise RolloutNotFound(uid)
         return _rollout(row, self._book.counts([row["uid"]]))
 
     def rollouts(self, limit: int = 20) -> list[Rollout]:
@@ -272,7 +310,7 @@ class Fleet:
         numbers = waves([tenant.slug for tenant in tenants], canary, wave_size)
         return sorted(((tenant, numbers[tenant.slug]) for tenant in tenants), key=lambda member: member[1])
 
-    def room(self, plans: Plans, tenants: Sequence[Tenant], jobs: int) -> tuple[int, Sequence[str]]:
+    def _room_for(self, plans: Plans, tenants: Sequence[Tenant], jobs: int) -> tuple[int, Sequence[str]]:
         """How many tenants at once the server has room for, and why it is fewer than asked for.
 
         :raises RolloutRefused: not even one.
@@ -285,11 +323,7 @@ class Fleet:
                 plan = plans.of(base, "")
                 if messaged(plan):
                     profiles.append(self._profiles.of(plan))
-        return narrowed(jobs, profiles, self._room())
-
-    def _room(self) -> Room:
-        assert isinstance(self._store, PostgresSchemas)  # noqa: S101 - asked by the callers
-        return room(self._store)
+        return narrowed(jobs, profiles, room(self._store))
 
     def _carry_out(
         self,
@@ -339,15 +373,20 @@ class Fleet:
         if status is not RolloutStatus.ABORTED:  # which is written by who aborted it
             self._book.close(uid, status.value, error=run.reason, details=counts)
 
-    def _sending(self, uid: str, options: Mapping[str, Any]) -> Crew:
+    def _sending(self, uid: str | None, options: Mapping[str, Any]) -> Crew:
+        """The crew for plans that are sent; without a rollout it undoes what it does."""
         table, patience = self._planner.migrations.version_table, float(options["patience"])
+        if isinstance(self._store, SqliteFiles) and uid is None:
+            return FileCrew(
+                self._store, table, admit=lambda _: "yes", keep=lambda _: None, patience=patience, trial=True
+            )
         if isinstance(self._store, SqliteFiles):
             return FileCrew(
                 self._store,
                 table,
-                admit=lambda task: self._book.admit(uid, task.tenant, None),
+                admit=lambda task: self._book.admit(str(uid), task.tenant, None),
                 keep=lambda results: self._book.done(
-                    uid,
+                    str(uid),
                     [(each.task.tenant, each.task.plan.target, each.seconds, each.lock_wait) for each in results],
                 ),
                 patience=patience,

@@ -26,6 +26,7 @@ from tenantry.stores.faults import cause, scrubbed
 from tenantry.stores.postgres import CONNECT_TIMEOUT, KEEPALIVE, SEPARATOR, PostgresSchemas, commands
 
 PATIENCE = 0.5  # seconds a transaction waits for a lock; whoever wants the same table waits behind it
+TRIAL_LIMIT = 30  # seconds for one statement of a trial
 RECONNECT = 3  # attempts to connect again when a connection was lost
 
 # The engine's own, raised by the registry's functions (revision 0007).
@@ -36,7 +37,9 @@ _QUOTED = re.compile(r"[\"«„“]([^\"»“”]+)[\"»“”]")
 
 
 class MessageCrew(Crew):
-    """Connections of their own, each with at most one tenant in hand."""
+    """Connections of their own, each with at most one tenant in hand. Without a rollout everything is tried and undone,
+    and nothing may take longer than ``TRIAL_LIMIT``.
+    """
 
     def __init__(
         self, store: PostgresSchemas, rollout_uid: str | None, version_table: str, *, jobs: int, patience: float
@@ -112,12 +115,14 @@ class MessageCrew(Crew):
             "".join(f", {name}" for name in further),
             f"{max(int(self._patience * 1000), 1)}ms",
         )
-        head = b"BEGIN;SELECT " + platform + b".rollout_enter(" + rollout + b","
+        trial = self._rollout_uid is None
+        limit = f"SET LOCAL statement_timeout = '{TRIAL_LIMIT}s';".encode() if trial else b""
+        head = b"BEGIN;" + limit + b"SELECT " + platform + b".rollout_enter(" + rollout + b","
         arrays = (literal([table for table, _ in locks]), literal([mode for _, mode in locks]))
         arguments = b",".join([*(literal(value) for value in entering), *(array + b"::text[]" for array in arrays)])
         texts = SEPARATOR.join(["", *(text for text, _ in plan.statements), ""]).encode()
         middle = b"," + arguments + b")" + (texts or b";") + b"SELECT " + platform + b".rollout_leave(" + rollout + b","
-        tail = b"," + literal(plan.target) + b");COMMIT"
+        tail = b"," + literal(plan.target) + (b");ROLLBACK" if trial else b");COMMIT")
         return head, middle, tail
 
     # -- what came of it
@@ -130,10 +135,11 @@ class MessageCrew(Crew):
         done = len(results) - 1 - self._before(results)
         return failure(task, error, done, seconds)
 
-    @staticmethod
-    def _before(results: list[PGresult]) -> int:
-        """How many commands of the message come before the plan's first: BEGIN, enter, and a ROLLBACK of the last."""
-        return 3 if results[0].command_status == b"ROLLBACK" else 2
+    def _before(self, results: list[PGresult]) -> int:
+        """How many commands of the message come before the plan's first: a ROLLBACK of the last, BEGIN, a trial's
+        limit, enter.
+        """
+        return (results[0].command_status == b"ROLLBACK") + (3 if self._rollout_uid is None else 2)
 
 
 class Lane:

@@ -1,4 +1,4 @@
-"""A process that runs revisions as Python on one tenant after the other: ``python -m tenantry.fleet.worker``.
+"""A process that runs revisions as Python on one tenant after the other.
 
 Alembic keeps its context in process-wide names, so tenants at once need processes, and fresh ones: what the parent has
 open is not theirs. The parent writes pickled tasks to stdin and reads pickled answers; whatever a revision prints goes
@@ -185,7 +185,3 @@ def main() -> None:
             answer = Answer(Verdict.FAILED, 0.0, error=str(StoreError(tenant.location, type(error).__name__)))
         pickle.dump(answer, answers)
         answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -66,7 +66,7 @@ class WorkerCrew(Crew):
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tenantry.fleet.worker"],
+            [sys.executable, "-c", "from tenantry.fleet.worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the rollout, which lets them finish what they have in hand
