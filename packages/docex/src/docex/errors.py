@@ -19,6 +19,8 @@ was found and what to do next. Where users were promised a built-in type (``Valu
     |       +-- TenantExistsError
     |       +-- TenantBusyError
     |       +-- InvalidTenantIdError    ValueError
+    +-- AccessDenied                PermissionError the user's roles do not allow it
+    +-- QuotaExceeded                               the tenant would hold more than it may
     +-- DatabaseError               RuntimeError    the database cannot do what it was asked
     +-- StorageError                RuntimeError    files cannot be kept or read
     |   +-- KeyRejected             ValueError
@@ -26,11 +28,30 @@ was found and what to do next. Where users were promised a built-in type (``Valu
     +-- BasketError                 ValueError
     |   +-- BasketExists
     |   +-- BasketNotFound
+    |   +-- BasketInactive
     +-- DocumentError               ValueError
-        +-- DocumentNotFound
-        +-- DocumentRejected
-        |   +-- FileMissing         FileNotFoundError
-        +-- MetadataRejected
+    |   +-- DocumentNotFound
+    |   +-- DocumentRejected
+    |   |   +-- FileMissing         FileNotFoundError
+    |   +-- MetadataRejected
+    |   +-- QueryRejected
+    |   +-- OperationRejected
+    +-- ExtraMissing                ImportError     an optional library is not installed
+    +-- CredentialError             RuntimeError    a password or key cannot be sealed or opened
+    +-- RouteError                                  a route, or what is to go over it
+    |   +-- RouteExists             ValueError
+    |   +-- RouteNotFound           ValueError
+    |   +-- RouteRejected           ValueError
+    |   +-- RoutePathRejected       ValueError
+    |   +-- RouteClosed
+    |   +-- TransportError          RuntimeError    the other side cannot be reached, or says no
+    |       +-- TransportUnavailable
+    |       +-- TransportFileMissing FileNotFoundError
+    +-- ProcessorError                              a processor, or its work on a document
+        +-- ProcessorNotFound       ValueError
+        +-- ProcessorRejected       ValueError
+        +-- ProcessingFailed
+            +-- ProcessingStopped
 """
 
 from __future__ import annotations
@@ -163,6 +184,29 @@ class DatabaseError(DocexError, RuntimeError):
     """The database cannot do what it was asked. Fields: the sentence, without secrets."""
 
 
+class AccessDenied(DocexError, PermissionError):
+    """The user's roles do not allow it. Fields: user id, the role that is needed, the roles the user has."""
+
+    def __str__(self) -> str:
+        user_id, needed, held = self.args
+        has = ", ".join(held) or "no role"
+        return (
+            f"User {user_id!r} may not do this: it needs the role {needed!r} or a higher one, and the user has {has}."
+        )
+
+
+class QuotaExceeded(DocexError):
+    """The tenant would hold more than it may. Fields: documents, bytes, their limits, how many more of each."""
+
+    def __str__(self) -> str:
+        documents, size, max_documents, max_bytes, more, more_bytes = self.args
+        if max_documents is not None and more > 0 and documents + more > max_documents:
+            held = f"{documents} of at most {max_documents} documents"
+        else:
+            held = f"{size} of at most {max_bytes} bytes, and this needs {more_bytes} more"
+        return f"Quota exceeded: the tenant holds {held}. Nothing was stored. Raise the limit with: docex quota set"
+
+
 class StorageError(DocexError, RuntimeError):
     """Files cannot be kept or read. Fields: path, reason."""
 
@@ -205,6 +249,13 @@ class BasketNotFound(BasketError):
         return f"Basket {self.args[0]} not found"
 
 
+class BasketInactive(BasketError):
+    """The basket takes no documents in. Fields: id."""
+
+    def __str__(self) -> str:
+        return f"Basket {self.args[0]} is inactive and takes no documents in. Activate it: set_status('active')"
+
+
 class DocumentError(DocexError, ValueError):
     """Base of the errors about a document."""
 
@@ -234,3 +285,129 @@ class MetadataRejected(DocumentError):
     def __str__(self) -> str:
         key, reason = self.args
         return f"Metadata key {key!r} cannot be kept: {reason}"
+
+
+class QueryRejected(DocumentError):
+    """A search cannot be made. Fields: the query, reason."""
+
+    def __str__(self) -> str:
+        query, reason = self.args
+        return f"Cannot search for {query!r}: {reason}"
+
+
+class OperationRejected(DocumentError):
+    """Operations cannot depend on each other so. Fields: operation id, reason."""
+
+    def __str__(self) -> str:
+        operation_id, reason = self.args
+        return f"Operation {operation_id}: {reason}"
+
+
+class ExtraMissing(DocexError, ImportError):
+    """An optional library is not installed. Fields: what needs it, the extra that brings it."""
+
+    def __str__(self) -> str:
+        what, extra = self.args
+        return f"{what} needs a library that is not installed. Run: pip install 'tenantry-docex[{extra}]'"
+
+
+class CredentialError(DocexError, RuntimeError):
+    """A credential cannot be sealed, opened or found. Fields: which one, reason."""
+
+    def __str__(self) -> str:
+        which, reason = self.args
+        return f"Credential {which}: {reason}"
+
+
+class RouteError(DocexError):
+    """Base of the errors about a route; the first field is its name, or the path on it."""
+
+
+class RouteExists(RouteError, ValueError):
+    """A route of that name is there already. Fields: name."""
+
+    def __str__(self) -> str:
+        return f"Route {self.args[0]!r} exists already. Nothing was changed; delete it first, or choose another name."
+
+
+class RouteNotFound(RouteError, ValueError):
+    """There is no such route. Fields: name."""
+
+    def __str__(self) -> str:
+        return f"Route {self.args[0]!r} not found. `docex route list` shows those that exist."
+
+
+class RouteRejected(RouteError, ValueError):
+    """A route cannot be made so. Fields: name, reason."""
+
+    def __str__(self) -> str:
+        name, reason = self.args
+        return f"Route {name!r} cannot be used: {reason}"
+
+
+class RoutePathRejected(RouteError, ValueError):
+    """A path would lead out of the route, or is no plain path. Fields: path, reason."""
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"Path {path!r} is not allowed on a route: {reason}"
+
+
+class RouteClosed(RouteError):
+    """The route is disabled, or does not allow this. Fields: name, what it is or does not do."""
+
+    def __str__(self) -> str:
+        name, reason = self.args
+        return f"Route {name!r} {reason}"
+
+
+class TransportError(RouteError, RuntimeError):
+    """The other side said no; trying again would not help. Fields: where, reason."""
+
+    def __str__(self) -> str:
+        where, reason = self.args
+        return f"{where}: {reason}"
+
+
+class TransportUnavailable(TransportError):
+    """The other side could not be reached or did not answer; trying again may help. Fields: where, reason."""
+
+
+class TransportFileMissing(TransportError, FileNotFoundError):
+    """The other side has no such file. Fields: where, reason."""
+
+
+class ProcessorError(DocexError):
+    """Base of the errors about processors; the first field is the processor's name."""
+
+
+class ProcessorNotFound(ProcessorError, ValueError):
+    """There is no such processor, or it is not enabled for this tenant. Fields: name, what to do."""
+
+    def __str__(self) -> str:
+        name, advice = self.args
+        return f"Processor {name!r} not found: {advice}"
+
+
+class ProcessorRejected(ProcessorError, ValueError):
+    """A processor, its configuration or a rule for it cannot be used. Fields: name, reason."""
+
+    def __str__(self) -> str:
+        name, reason = self.args
+        return f"Processor {name!r} cannot be used: {reason}"
+
+
+class ProcessingFailed(ProcessorError):
+    """A processor could not do its work. Fields: name, reason."""
+
+    def __str__(self) -> str:
+        name, reason = self.args
+        return f"Processor {name!r} failed: {reason}"
+
+
+class ProcessingStopped(ProcessingFailed):
+    """A processor was stopped: it took too much time or memory, or its process died. Fields: name, reason."""
+
+    def __str__(self) -> str:
+        name, reason = self.args
+        return f"Processor {name!r} was stopped: {reason}"

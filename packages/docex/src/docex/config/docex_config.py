@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 OWNER_ONLY = 0o600
 MASK = "********"
+SECRETS = (("database", "postgres", ("password",)), ("storage", "s3", ("secret_key", "session_token")))
 _reported: set[tuple[Path | str, ...]] = set()  # each warning is given once per process
 HEADER = "# DocEX configuration. Keys that are left out have their default values.\n"
 
@@ -87,9 +88,11 @@ class DocEXConfig:
     def as_dict(self) -> dict[str, Any]:
         """All values, passwords masked."""
         values = copy.deepcopy(self._values)
-        postgres = values["database"].get("postgres")
-        if isinstance(postgres, dict) and "password" in postgres:
-            postgres["password"] = MASK
+        for section, block, names in SECRETS:
+            holder = values[section].get(block)
+            for name in names:
+                if isinstance(holder, dict) and holder.get(name) is not None:
+                    holder[name] = MASK
         return values
 
     def validate(self) -> Settings:

@@ -125,11 +125,32 @@ class FilesystemSettings(Section):
     path: str = Field(default="storage/docex", min_length=1)
 
 
-class StorageSettings(Section):
-    """Where the documents' contents are kept."""
+class S3Settings(Section):
+    """The bucket of the documents' contents. Without keys boto3 looks for them itself: AWS_* variables, AWS_PROFILE."""
 
-    type: Literal["filesystem"] = "filesystem"
+    bucket: str | None = None
+    bucket_application: str | None = None  # without a bucket: {bucket_application}-documents-bucket
+    region: str = "us-east-1"
+    endpoint_url: str | None = None  # of a server that is not Amazon's
+    path_namespace: str = ""  # keys begin with {tenant_id}/{path_namespace}/{prefix}/
+    prefix: str = ""
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+    max_retries: int = Field(default=3, ge=0, le=20)
+    connect_timeout: float = Field(default=60, gt=0)  # seconds
+    read_timeout: float = Field(default=60, gt=0)  # seconds
+    server_side_encryption: Literal["AES256", "aws:kms"] | None = None
+    kms_key_id: str | None = None
+    readable_copies: bool = True  # keep a copy under {basket}/{name}, as S3 has no links
+
+
+class StorageSettings(Section):
+    """Where the contents of new baskets are kept, unless they say otherwise."""
+
+    type: Literal["filesystem", "s3"] = "filesystem"
     filesystem: FilesystemSettings = FilesystemSettings()
+    s3: S3Settings = S3Settings()
 
 
 class Settings(Section):
@@ -155,7 +176,7 @@ class Settings(Section):
 
 def defaults() -> dict[str, Any]:
     """The packaged defaults as plain values."""
-    values = Settings().model_dump()
+    values = Settings().model_dump(mode="json")
     values["database"]["postgres"]["password"] = Settings().database.postgres.password.get_secret_value()
     return values
 
