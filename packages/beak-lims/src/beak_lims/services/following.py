@@ -41,6 +41,8 @@ def follow(session: Session, context: LabContext, samples: Iterable[Sample]) -> 
     for uid, sample in followed.items():
         for event in of_samples.following(SampleState(sample.status), states[uid]):
             move(session, context, sample, event)
+        if sample.qc_set_uid is not None and sample.status == SampleState.APPROVED:
+            move(session, context, sample, SampleEvent.PUBLISH)  # nobody waits for the report of a control
     follow_worksheets(session, sheets)
 
 

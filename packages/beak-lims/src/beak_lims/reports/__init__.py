@@ -1,0 +1,1 @@
+"""What a report says of a sample, and how it is printed."""
