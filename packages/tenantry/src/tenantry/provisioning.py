@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
@@ -34,6 +34,7 @@ from tenantry.errors import (
 )
 from tenantry.migrations import apply
 from tenantry.migrations.directory import HEAD
+from tenantry.migrations.plan import Plan
 from tenantry.migrations.planner import Planner
 from tenantry.registry.journal import StepRecord
 from tenantry.registry.pasts import half_restored, operations_of
@@ -90,6 +91,18 @@ class Activation:
     skipped: tuple[str, ...]
 
 
+class Pool(Protocol):
+    """Places made ready before anyone asked for them."""
+
+    def take(self, site: Site, tenant: Tenant, plan: Plan) -> bool:
+        """Make this site, which is not there yet, a ready-made place at the plan's target, in the site's transaction;
+        tells whether there was one.
+        """
+
+    def refill(self) -> None:
+        """Have what was taken replaced; does not wait for it."""
+
+
 class _Clock:
     """The steps of one operation as they happen."""
 
@@ -135,6 +148,7 @@ class Provisioner:
         self.readiness = tuple(readiness)
         self.seeds = tuple(seeds)
         self.observers: list[Observer] = []
+        self.pool: Pool | None = None
 
     # -- making
 
@@ -230,10 +244,15 @@ class Provisioner:
                 if site.joint is not None:
                     self.registry.lock_row(tenant, operation, connection=site.joint)
                 with clock("create"):
-                    site.create()
+                    ready = self.pool is not None and self.pool.take(site, tenant, plan)
+                    if not ready:
+                        site.create()
                 with clock("migrate"):
-                    apply.build(site, plan, migrations, self.store.describe(tenant.location))
+                    if not ready:
+                        apply.build(site, plan, migrations, self.store.describe(tenant.location))
                 self._complete(site, tenant, operation, plan.target, options, receipts, clock, activated)
+        if self.pool is not None and ready:
+            self.pool.refill()
         return Provisioned(activated[0], tuple(clock.records), receipts)
 
     def _complete(

@@ -401,15 +401,9 @@ class Fleet:
         store, migrations = self._store, self._planner.migrations
         further: dict[str, Any] = {}
         if isinstance(store, PostgresSchemas):
-            from tenantry.fleet.messages import shared_schemas
-
             url = store.url().render_as_string(hide_password=False)
-            further = {
-                "platform": store.control_schema,
-                "role_per_tenant": False,
-                "extensions": next(iter(shared_schemas(store)), None),
-                "prepare_threshold": store._prepare_threshold,
-            }
+            # Named already: the roles of its tenants are in their records.
+            further = {**store.declared(), "role_per_tenant": False}
         else:
             url = store.describe()
         setting = Setting(

@@ -107,12 +107,12 @@ class MessageCrew(Crew):
 
     def _make_frame(self, digest: str, plan: Plan, locks: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes, bytes]:
         platform = sql.Identifier(str(self._store.control_schema)).as_bytes(None)
-        further = [sql.Identifier(name).as_string(None) for name in shared_schemas(self._store)]
+        extensions = self._store.declared()["extensions"]
         rollout = literal(self._rollout_uid)
         entering = (
             plan.base,
             self._version_table,
-            "".join(f", {name}" for name in further),
+            f", {sql.Identifier(extensions).as_string(None)}" if extensions else "",
             f"{max(int(self._patience * 1000), 1)}ms",
         )
         trial = self._rollout_uid is None
@@ -214,11 +214,6 @@ def subject(error: psycopg.Error) -> str | None:
         return f"{diagnostics.table_name}{column}"
     found = _QUOTED.search(diagnostics.message_primary or "")
     return found[1] if found else None
-
-
-def shared_schemas(store: PostgresSchemas) -> list[str]:
-    """The schemas that tenants see beside their own."""
-    return [store._extensions.value] if store._extensions else []
 
 
 def literal(value: str | list[str] | None) -> bytes:

@@ -137,8 +137,7 @@ class PostgresSchemas(Store):
         """The role is named for the schema and the database's oid: roles belong to the whole server, and two databases
         may hold the same slug.
         """
-        per_tenant = self._role_per_tenant() if callable(self._role_per_tenant) else self._role_per_tenant
-        if not per_tenant:
+        if not self.declared()["role_per_tenant"]:
             return None
         schema, suffix = self.locate(slug), f"@{self.login().database_oid}"
         if len((schema + suffix).encode()) > MAX_IDENTIFIER:
@@ -192,6 +191,15 @@ class PostgresSchemas(Store):
     def may_create_roles(self) -> bool:
         """Whether the owner can make a role per tenant."""
         return self.login().may_create_roles
+
+    def declared(self) -> dict[str, Any]:
+        """What was declared beside the URL and the names, as another process needs it to build the same store."""
+        return {
+            "platform": self._platform,
+            "role_per_tenant": self._role_per_tenant() if callable(self._role_per_tenant) else self._role_per_tenant,
+            "extensions": self._extensions.value if self._extensions else None,
+            "prepare_threshold": self._prepare_threshold,
+        }
 
     # -- connections
 
