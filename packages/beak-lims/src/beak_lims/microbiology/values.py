@@ -18,8 +18,8 @@ PRINTED_SHORT = Decimal("0.5")  # mg/L; at and below it dilutions are printed wi
 TOLERANCE = Decimal("0.05")  # relative; 0.12 is 4 % off 0.125, the next dilution is 100 % off
 SCREENS = (Decimal(500), Decimal(1000))  # mg/L of high-level aminoglycoside screens: no two-fold dilutions
 LARGEST_ZONE = 99  # mm
-MEASURED = re.compile(r"(<=|>=|<|>|=)?\s*((?:\d{1,6})?\.?\d{1,6})")
-RANGE = re.compile(r"(<=)?(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?")
+MEASURED = re.compile(r"(<=|>=|<|>|=)?\s*((?:\d{1,6})?\.?\d{1,6})", re.ASCII)
+RANGE = re.compile(r"(<=)?(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?", re.ASCII)
 SIGNS = {"≤": "<=", "≥": ">=", "=<": "<=", "=>": ">="}
 
 
