@@ -103,6 +103,15 @@ def deleted(row: Record, session: Session) -> AuditLog:
     return _entry(row, "delete", _told(state.mapper, dict(state.dict)), None)
 
 
+def shown(target_type: str, state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A state as it may be shown: without what is kept encrypted."""
+    table = Record.metadata.tables.get(target_type)
+    if state is None or table is None:
+        return state
+    sealed = {column.name for column in table.columns if isinstance(column.type, EncryptedText | EncryptedDate)}
+    return {name: HIDDEN if name in sealed and value is not None else value for name, value in state.items()}
+
+
 def _entry(row: Record, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> AuditLog:
     return AuditLog(
         action=action,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from beak_lims.commands.importing import import_commands
 from beak_lims.commands.seeding import add_seeds
 from tenantry.cli import (
     audit_commands,
@@ -190,6 +191,7 @@ app.add_typer(server, name="server")
 app.add_typer(database_commands(open_tenancy, open_embedded), name="db")
 app.add_typer(seed, name="seed")
 app.add_typer(tenant, name="tenant")
+app.add_typer(import_commands(open_tenancy), name="import")
 app.add_typer(platform_commands(open_tenancy), name="platform")
 app.add_typer(audit_commands(open_tenancy), name="audit")
 

@@ -90,9 +90,10 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
     for row in session.dirty:
         if isinstance(row, Record) and session.is_modified(row):
             _own(row, context, new=False)
-            if session.is_modified(row, include_collections=False):
+            entry = audit.updated(row, session)
+            if entry.state_after:  # else only other tables' rows are to change, which have entries of their own
                 row.updated_by_uid = context.user_uid
-            entries.append(audit.updated(row, session))
+                entries.append(entry)
     for row in session.deleted:
         if isinstance(row, Record):
             _own(row, context, new=False)

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session, selectinload
 
 from beak_lims.api.doors import Work, permit
 from beak_lims.api.fields import (
-    MAX_INTEGER,
     UID_PATTERN,
     Count,
     Email,
@@ -51,7 +50,8 @@ class Noun:
     ``path``: of the list. ``target``: of the permissions CREATE, READ, UPDATE and DELETE. ``fields``: annotations that
     say more than the column, such as an enumeration. ``links``: the relationships whose rows are named by uid, as
     ``{"method_uids": "methods"}``. ``search``: the columns in which words are looked for. ``fixed``: columns that are
-    given once and not changed. ``hidden``: columns that the API does not show.
+    given once and not changed. ``hidden``: columns that the API does not show. ``actions``: where another
+    permission is asked for than the four.
     """
 
     model: type[Record]
@@ -62,6 +62,7 @@ class Noun:
     search: tuple[str, ...] = ("name",)
     fixed: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    actions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -133,40 +134,40 @@ def add_crud(router: LabRouter, noun: Noun) -> None:
         lab.session.delete(found(lab.session, noun, uid))
 
     def door(action: str) -> dict[str, Any]:
-        return {"lab": Annotated[Work, Depends(permit(action, noun.target))]}
+        return {"lab": Annotated[Work, Depends(permit(noun.actions.get(action, action), noun.target))]}
 
     one, many = f"{noun.path}/{{uid}}", {"page": Paged, "q": (Words, None), **filters}
     new, change = Annotated[schemas.new, Body()], Annotated[schemas.change, Body()]
     add = router.add_api_route
     add(
         noun.path,
-        _typed(listing, f"list_{plural}", {**door("READ"), **many}, list[schemas.row]),  # type: ignore[name-defined]
+        typed(listing, f"list_{plural}", {**door("READ"), **many}, list[schemas.row]),  # type: ignore[name-defined]
         methods=["GET"],
         responses=LISTED,
         summary=f"The rows of {noun.name}, page by page",
     )
     add(
         noun.path,
-        _typed(create, f"create_{word}", {**door("CREATE"), "body": new}, schemas.row),
+        typed(create, f"create_{word}", {**door("CREATE"), "body": new}, schemas.row),
         methods=["POST"],
         status_code=201,
         summary=f"Make a {noun.name}",
     )
     add(
         one,
-        _typed(read, f"read_{word}", {**door("READ"), "uid": Uid}, schemas.row),
+        typed(read, f"read_{word}", {**door("READ"), "uid": Uid}, schemas.row),
         methods=["GET"],
         summary=f"One {noun.name}",
     )
     add(
         one,
-        _typed(update, f"update_{word}", {**door("UPDATE"), "uid": Uid, "body": change}, schemas.row),
+        typed(update, f"update_{word}", {**door("UPDATE"), "uid": Uid, "body": change}, schemas.row),
         methods=["PATCH"],
         summary=f"Change a {noun.name}",
     )
     add(
         one,
-        _typed(delete, f"delete_{word}", {**door("DELETE"), "uid": Uid}, None),
+        typed(delete, f"delete_{word}", {**door("DELETE"), "uid": Uid}, None),
         methods=["DELETE"],
         status_code=204,
         summary=f"Remove a {noun.name} that nothing refers to",
@@ -183,14 +184,15 @@ def found(session: Session, noun: Noun, uid: str) -> Record:
 
 def apply(session: Session, noun: Noun, row: Record, values: Mapping[str, Any]) -> None:
     """Give the row these values. :raises ReferenceRejected: one names a row that is not there, or may not be seen."""
-    for name, value in values.items():
-        if name in noun.links:
-            setattr(row, noun.links[name], _linked(session, noun, name, value))
-            continue
-        target = _laboratory_target(noun.model, name)
-        if value is not None and target is not None:
-            require_row(session, target, value, name)
-        setattr(row, name, value)
+    with session.no_autoflush:  # one change, and one entry in the audit trail
+        for name, value in values.items():
+            if name in noun.links:
+                setattr(row, noun.links[name], _linked(session, noun, name, value))
+                continue
+            target = _laboratory_target(noun.model, name)
+            if value is not None and target is not None:
+                require_row(session, target, value, name)
+            setattr(row, name, value)
 
 
 def require_row(session: Session, model: type[Record], uid: str, field: str) -> None:
@@ -303,10 +305,10 @@ def _linked(session: Session, noun: Noun, name: str, uids: Sequence[str]) -> lis
     return list(rows)
 
 
-def _typed(function: Callable[..., Any], name: str, parameters: Mapping[str, Any], returns: Any) -> Callable[..., Any]:
+def typed(function: Callable[..., Any], name: str, parameters: Mapping[str, Any], returns: Any) -> Callable[..., Any]:
     """The function under a name and a signature of its own, which FastAPI reads."""
 
-    def typed(**given: Any) -> Any:
+    def named(**given: Any) -> Any:
         return function(**given)
 
     listed = []
@@ -314,9 +316,6 @@ def _typed(function: Callable[..., Any], name: str, parameters: Mapping[str, Any
         annotation, default = annotation if isinstance(annotation, tuple) else (annotation, inspect.Parameter.empty)
         kind = inspect.Parameter.KEYWORD_ONLY
         listed.append(inspect.Parameter(key, kind, default=default, annotation=annotation))
-    typed.__signature__ = inspect.Signature(listed, return_annotation=returns)  # type: ignore[attr-defined]
-    typed.__name__ = typed.__qualname__ = name
-    return typed
-
-
-__all__ = ["MAX_INTEGER", "Noun", "Schemas", "add_crud", "apply", "found", "require_row", "row_of", "schemas_of"]
+    named.__signature__ = inspect.Signature(listed, return_annotation=returns)  # type: ignore[attr-defined]
+    named.__name__ = named.__qualname__ = name
+    return named

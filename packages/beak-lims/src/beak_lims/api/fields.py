@@ -46,7 +46,7 @@ Words = Annotated[str | None, Query(max_length=NAME_LENGTH, pattern=LINE, descri
 class Incoming(BaseModel):
     """Base of the bodies that come in."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_enum_values=True)
 
 
 class Outgoing(BaseModel):

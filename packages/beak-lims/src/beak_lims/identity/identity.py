@@ -166,8 +166,8 @@ class Identity:
                 raise CredentialsRefused
             self._renew(session, user, renewed, context, "change password")
 
-    def begin_reset(self, session: Session, context: LabContext, user_uid: str) -> str:
-        """A token with which the user chooses a new password, once, within an hour. Earlier ones are good no more.
+    def begin_reset(self, session: Session, context: LabContext, user_uid: str) -> tuple[str, timedelta]:
+        """A token with which the user chooses a new password, once, and how long it is good. Earlier ones are no more.
 
         The caller hands it over; it is kept nowhere. :raises RecordNotFound: there is no such user.
         """
@@ -188,7 +188,7 @@ class Identity:
             )
         )
         audit.note(session, context, "begin password reset", "user", user_uid)
-        return token
+        return token, RESET_LIFETIME
 
     def finish_reset(self, tenant: Tenant, token: str, new: str, context: LabContext) -> None:
         """Take a reset token and give its user a new password; every session of theirs ends.

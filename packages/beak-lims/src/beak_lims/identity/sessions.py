@@ -119,6 +119,11 @@ def revoke(session: Session, user_uid: str, uid: str, at: datetime) -> None:
         raise RecordNotFound("open session", uid)
 
 
+def revoke_all(session: Session, user_uid: str) -> int:
+    """End every open session of the user; tells how many were."""
+    return end(session, now(), Ending.REVOKED, user_uid=user_uid)
+
+
 def trusts(session: Session, user_uid: str, address: str, at: datetime) -> bool:
     """Whether this user logged in from that address lately, and it was no thief as far as is known."""
     query = select(UserSession.uid).where(

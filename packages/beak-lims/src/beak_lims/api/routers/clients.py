@@ -1,0 +1,17 @@
+"""Routes of the facilities that send samples, and of the people there."""
+
+from __future__ import annotations
+
+from beak_lims.api.crud import Noun, add_crud
+from beak_lims.api.routing import LabRouter
+from beak_lims.models import Client, ClientContact
+
+router = LabRouter(tags=["clients"])
+
+CLIENTS = Noun(Client, "/clients", "CLIENT", search=("name", "code"))
+CONTACTS = Noun(
+    ClientContact, "/client-contacts", "CLIENT", search=("first_name", "last_name", "email"), fixed=("client_uid",)
+)
+
+add_crud(router, CLIENTS)
+add_crud(router, CONTACTS)

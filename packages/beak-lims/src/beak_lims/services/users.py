@@ -1,0 +1,146 @@
+"""The users of a tenant and the groups they are in, as an administrator looks after them.
+
+A password is never given by an administrator: a new user gets one that is generated and told once, and must change it;
+a user who forgot theirs gets a one-time reset token. Only a superuser changes a superuser, and one always stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, selectinload
+
+from beak_lims.access import require
+from beak_lims.context import LabContext
+from beak_lims.errors import ChangeRefused, NotPermitted, RecordNotFound, ReferenceRejected
+from beak_lims.identity import sessions
+from beak_lims.inputs import parse_email, parse_name
+from beak_lims.models import Ending, Group, Laboratory, Permission, Record, User
+from tenantry.iam.passwords import generate_password, hash_password
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class UserAdded:
+    """A new user, and the password that is told once and must be changed."""
+
+    user: User
+    password: str = field(repr=False)
+
+
+def query() -> Any:
+    """The users, each with groups and laboratories."""
+    return select(User).options(selectinload(User.groups), selectinload(User.laboratories))
+
+
+def get_user(session: Session, uid: str) -> User:
+    """The user. :raises RecordNotFound: there is none."""
+    user: User | None = session.scalar(query().where(User.uid == uid))
+    if user is None:
+        raise RecordNotFound("user", uid)
+    return user
+
+
+def add_user(session: Session, context: LabContext, values: Mapping[str, Any]) -> UserAdded:
+    """Make a user. ``values``: columns of ``user`` by name, ``group_uids``, ``laboratory_uids``.
+
+    :raises InputRejected: an email or a name cannot be used. :raises ReferenceRejected: a uid names nothing.
+    :raises NotPermitted: a superuser is to be made by somebody who is none.
+    """
+    password = generate_password()
+    user = User(hashed_password=hash_password(password), must_change_password=True)
+    _give(session, context, user, values)
+    session.add(user)
+    session.flush()
+    return UserAdded(user, password)
+
+
+def change_user(session: Session, context: LabContext, uid: str, values: Mapping[str, Any]) -> User:
+    """Change a user. One who is made inactive or blocked is logged out everywhere.
+
+    :raises RecordNotFound, InputRejected, ReferenceRejected: as above.
+    :raises NotPermitted: only a superuser changes a superuser, or makes one.
+    :raises ChangeRefused: it would leave the tenant without an active superuser, or lock out who asks.
+    """
+    user = get_user(session, uid)
+    _mind_superusers(context, user)
+    ending = not values.get("is_active", user.is_active) or values.get("is_blocked", user.is_blocked)
+    if ending and uid == context.user_uid:
+        raise ChangeRefused("Nobody can make themselves inactive or blocked; another administrator can.")
+    was_superuser = user.is_superuser
+    _give(session, context, user, values)
+    session.flush()
+    if was_superuser and not _superusers(session):
+        raise ChangeRefused("One active superuser must stay: nobody else could make another one.")
+    if ending:
+        sessions.end(session, sessions.now(), Ending.DISABLED, user_uid=uid)
+    return user
+
+
+def check_resettable(session: Session, context: LabContext, uid: str) -> None:
+    """:raises RecordNotFound: there is no such user. :raises NotPermitted: a superuser's, by somebody who is none."""
+    _mind_superusers(context, get_user(session, uid))
+
+
+def get_group(session: Session, uid: str) -> Group:
+    """The group. :raises RecordNotFound: there is none."""
+    group = session.get(Group, uid)
+    if group is None:
+        raise RecordNotFound("group", uid)
+    return group
+
+
+def set_permissions(session: Session, context: LabContext, group_uid: str, uids: Sequence[str]) -> Group:
+    """Give the group these permissions and no others.
+
+    :raises RecordNotFound, ReferenceRejected: a uid names nothing.
+    """
+    require(context, "UPDATE", "ORGANISATION")
+    group = get_group(session, group_uid)
+    group.permissions = _all(session, Permission, uids, "permission_uids")
+    session.flush()
+    return group
+
+
+def _give(session: Session, context: LabContext, user: User, values: Mapping[str, Any]) -> None:
+    if values.get("is_superuser", user.is_superuser or False) != (user.is_superuser or False) and not (
+        context.is_superuser or context.user_uid is None
+    ):
+        raise NotPermitted("UPDATE", "superuser")
+    with session.no_autoflush:  # one change, and one entry in the audit trail
+        for name, value in values.items():
+            match name:
+                case "email":
+                    user.email = parse_email(value)
+                case "user_name":
+                    user.user_name = parse_name("User name", value).lower()
+                case "group_uids":
+                    user.groups = _all(session, Group, value, name)
+                case "laboratory_uids":
+                    user.laboratories = _all(session, Laboratory, value, name)
+                case "active_laboratory_uid" if value is not None:
+                    user.active_laboratory_uid = _all(session, Laboratory, [value], name)[0].uid
+                case _:
+                    setattr(user, name, value)
+
+
+def _all(session: Session, model: type[R], uids: Collection[str], name: str) -> list[R]:
+    wanted = set(uids)
+    rows = list(session.scalars(select(model).where(model.uid.in_(wanted)).order_by(model.uid))) if wanted else []
+    if len(rows) != len(wanted):
+        raise ReferenceRejected(name)
+    return rows
+
+
+def _mind_superusers(context: LabContext, user: User) -> None:
+    if user.is_superuser and not context.is_superuser and context.user_uid is not None:
+        raise NotPermitted("UPDATE", "superuser")
+
+
+def _superusers(session: Session) -> int:
+    query = select(func.count()).select_from(User)
+    return session.scalar(query.where(User.is_superuser, User.is_active, User.is_blocked.is_(False))) or 0
