@@ -142,5 +142,5 @@ def test_server_connection_keeps_no_tenant(pooled: House, run: Interleaving) -> 
         with run.tenancy.session(slug) as session:
             assert session.scalars(owner).all() == [slug]
         with pooled.admin() as admin:
-            found = admin.execute("SELECT current_user, current_setting('search_path')").fetchone()
-            assert found == ("postgres", '"$user", public')
+            found = admin.execute("SELECT current_user = session_user, current_setting('search_path')").fetchone()
+            assert found == (True, '"$user", public')
