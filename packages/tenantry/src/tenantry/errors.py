@@ -44,6 +44,9 @@ found, what was expected, and what to do next. Nothing here imports anything els
     |   +-- RolloutRunning
     |   +-- RolloutNotFound
     |   +-- RolloutEnded
+    |   +-- DriftNotFound
+    |   +-- DriftNotRepairable
+    |   +-- StandbyRefused
     +-- EmbeddedServerError     about the embedded PostgreSQL
     +-- AccountError            about platform users
         +-- UserNotFound
@@ -426,6 +429,28 @@ class RolloutEnded(FleetError):
             else ("`tenant migrate --all --only-failed` tries the failed tenants again.")
         )
         return f"Rollout {uid} is {status}. {hint}"
+
+
+class StandbyRefused(FleetError):
+    """A place cannot be kept on standby. Fields: reason, without the full stop."""
+
+    def __str__(self) -> str:
+        return f"No places can be kept ready: {self.args[0]}. `tenant standby --keep 0` ends it."
+
+
+class DriftNotFound(FleetError):
+    """No tenant differs from its baseline in this way now. Fields: the class."""
+
+    def __str__(self) -> str:
+        return f"No tenant has the drift {self.args[0]} now. `tenant drift --all` shows those that there are."
+
+
+class DriftNotRepairable(FleetError):
+    """A drift is not repaired by itself. Fields: the class, why, what to do."""
+
+    def __str__(self) -> str:
+        key, reason, advice = self.args
+        return f"Drift {key} was not repaired: {reason}. Instead: {advice}."
 
 
 class EmbeddedServerError(TenancyError):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tenantry.archive.archives import Archives
     from tenantry.archive.files import TenantFiles
     from tenantry.fleet.fleet import Fleet
+    from tenantry.fleet.standby import StandbyPool
     from tenantry.iam.iam import Iam
     from tenantry.iam.secret import SecretSource
     from tenantry.sessions import Sessions
@@ -91,14 +92,22 @@ class Tenancy:
 
     @cached_property
     def _provisioner(self) -> Provisioner:
-        return Provisioner(self.store, self.registry, self.planner, self._readiness, self._seeds)
+        provisioner = Provisioner(self.store, self.registry, self.planner, self._readiness, self._seeds)
+        provisioner.pool = self._standby
+        return provisioner
+
+    @cached_property
+    def _standby(self) -> StandbyPool:
+        from tenantry.fleet.standby import StandbyPool
+
+        return StandbyPool(self.store, self.registry, self.planner)
 
     @cached_property
     def fleet(self) -> Fleet:
         """All tenants at once: rollouts."""
         from tenantry.fleet.fleet import Fleet  # not needed by a process that serves
 
-        return Fleet(self.store, self.registry, self.planner, lambda slug: self.directory.changed(slug))
+        return Fleet(self.store, self.registry, self.planner, self._standby, lambda slug: self.directory.changed(slug))
 
     @cached_property
     def directory(self) -> Directory:
@@ -333,7 +342,8 @@ class Tenancy:
                 self.directory.changed(slug)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; a place on standby that is being replaced is finished first."""
+        self._settle()
         self._unwatch()
         self.store.close()
 
@@ -341,9 +351,14 @@ class Tenancy:
         """Close every connection, those of asyncio too."""
         import asyncio
 
+        await asyncio.to_thread(self._settle)
         await asyncio.to_thread(self._unwatch)
         await self.store.aclose()
         self.store.close()
+
+    def _settle(self) -> None:
+        if "_standby" in self.__dict__:
+            self._standby.settle()
 
     def _unwatch(self) -> None:
         if "directory" in self.__dict__:  # else it was never asked for, and closing must not make it

@@ -67,8 +67,8 @@ def test_every_command_is_documented() -> None:
     found = dict(commands(build()))
     assert set(found) == {
         *(f"db {name}" for name in ("upgrade", "downgrade", "current", "history", "revision")),
-        *(f"tenant {name}" for name in ("provision", "list", "show", "migrate", "activate", "cleanup")),
-        *(f"tenant {name}" for name in ("backup", "verify-backup", "restore", "clone", "export")),
+        *(f"tenant {name}" for name in ("provision", "list", "show", "migrate", "standby", "activate", "cleanup")),
+        *(f"tenant {name}" for name in ("backup", "verify_backup", "restore", "clone", "export", "drift")),
         *(f"tenant {name}" for name in ("suspend", "resume", "archive", "unarchive", "rename", "delete")),
         *(f"rollout {name}" for name in ("list", "show", "resume", "abort")),
         *(f"platform user {name}" for name in ("add", "list", "disable", "enable", "role", "reset-password")),
@@ -76,6 +76,7 @@ def test_every_command_is_documented() -> None:
         *(f"platform key {name}" for name in ("list", "rotate")),
         *(f"audit {name}" for name in ("verify", "export")),
         "serve",
+        "doctor",
     }
     for name, command in found.items():
         assert command.callback is not None
@@ -85,7 +86,7 @@ def test_every_command_is_documented() -> None:
 def test_an_application_leaves_out_what_it_replaces() -> None:
     app = tenant_commands(unopened, omit=frozenset({"provision", "show"}))  # type: ignore[arg-type]
     names = [name for name, _ in commands(app)]
-    assert names[:4] == ["list", "migrate", "activate", "cleanup"]
+    assert names[:5] == ["list", "migrate", "standby", "activate", "cleanup"]
     assert not {"provision", "show"} & set(names)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tenantry.fleet.outcomes import FailureGroup, Outcome, Report, Rollout
     from tenantry.fleet.preflight import Preflight
     from tenantry.fleet.rollout import Watcher
+    from tenantry.fleet.standby import Standby
     from tenantry.tenancy import Tenancy
 
 PAUSE = 2.0  # seconds between two lines of progress where there is no terminal
@@ -49,9 +50,19 @@ ROLLOUTS: Listing[tuple[Rollout, bool]] = Listing(
     record=lambda row: rollout_record(*row),
 )
 
+PLACES: Listing[Standby] = Listing(
+    columns=[
+        Column("Location", lambda place: place.location, "bold"),
+        Column("Status", lambda place: place.status),
+        Column("Revision", lambda place: place.revision or "base"),
+        Column("Made", lambda place: f"{place.created_at:%Y-%m-%d %H:%M:%S}"),
+    ],
+    record=asdict,
+)
+
 
 def add_migrate(command: Callable[[Callable[..., None]], object], open_tenancy: Callable[[], Tenancy]) -> None:
-    """Register ``migrate`` with a group of tenant commands."""
+    """Register ``migrate`` and ``standby`` with a group of tenant commands."""
 
     def migrate(
         slug: Annotated[str | None, typer.Option("--slug", help="The tenant's slug.")] = None,
@@ -105,7 +116,26 @@ def add_migrate(command: Callable[[Callable[..., None]], object], open_tenancy: 
         print_report(report, as_json)
         raise typer.Exit(0 if report.complete else 1)
 
+    def standby(
+        keep: Annotated[int | None, typer.Option(min=0, help="How many to have ready, now and after each use.")] = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Keep places ready for tenants to come, so that provisioning only renames one; without --keep, list them."""
+        with opened(open_tenancy) as tenancy:
+            if keep is not None:
+                kept = tenancy.fleet.standby.keep(keep)
+                if not as_json:
+                    say(f"Made {kept.made}, migrated {kept.migrated}, removed {kept.removed}.")
+                    print(f"On standby: {kept.ready} of {kept.keep}")
+                    return
+            places = tenancy.fleet.standby.places()
+        if places or as_json:
+            PLACES.print(places, as_json=as_json)
+        else:
+            say("Nothing on standby. `tenant standby --keep N` makes places ready.")
+
     command(migrate)
+    command(standby)
 
 
 def _migrate_one(open_tenancy: Callable[[], Tenancy], slug: str, to: str) -> None:

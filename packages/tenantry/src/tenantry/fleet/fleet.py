@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 from tenantry.errors import (
@@ -25,7 +26,10 @@ from tenantry.errors import (
 from tenantry.fleet import sweep
 from tenantry.fleet.alone import alone
 from tenantry.fleet.crew import Crew
+from tenantry.fleet.doctor import Doctor
+from tenantry.fleet.drift import Drifts
 from tenantry.fleet.files import FileCrew
+from tenantry.fleet.finding import Finding
 from tenantry.fleet.locks import LockProfiles, narrowed, room
 from tenantry.fleet.outcomes import (
     Budget,
@@ -39,6 +43,7 @@ from tenantry.fleet.outcomes import (
 )
 from tenantry.fleet.preflight import Preflight, Trial, Way, attempt, predicted
 from tenantry.fleet.rollout import Plans, Run, Watcher, messaged
+from tenantry.fleet.standby import StandbyPool
 from tenantry.fleet.worker import Setting
 from tenantry.fleet.workers import WorkerCrew
 from tenantry.migrations.directory import HEAD
@@ -61,8 +66,14 @@ class Fleet:
     """The tenants of one store as a whole. ``changed`` is told of every tenant whose revision was changed."""
 
     def __init__(
-        self, store: Store, registry: Registry, planner: Planner, changed: Callable[[str], None] = lambda slug: None
+        self,
+        store: Store,
+        registry: Registry,
+        planner: Planner,
+        pool: StandbyPool,
+        changed: Callable[[str], None] = lambda slug: None,
     ) -> None:
+        self.standby = pool
         self._store = store
         self._registry = registry
         self._planner = planner
@@ -105,6 +116,8 @@ class Fleet:
         notes = list(self.verify()) if verify else []
         standing = self._book.standing(target)
         notes += _unfinished(standing)
+        if standing.standby and not only_failed:
+            notes += self._migrate_standby(target)
         if not standing.behind:
             return Report(None, target, standing.served, time.perf_counter() - began, (), tuple(notes))
         with self._working():
@@ -128,6 +141,16 @@ class Fleet:
                 uid, plans, members, options, budget, watcher or Watcher(), stop, notes, newcomers=not only_failed
             )
         return self._report(uid, target, standing.served, began, notes)
+
+    def _migrate_standby(self, target: str | None) -> list[str]:
+        """The places on standby go first: one that cannot be migrated is made anew, and no tenant is in it."""
+        if target != self._planner.migrations.head():
+            return []  # new tenants are made at the head, whatever the fleet is taken back to
+        try:
+            kept = self.standby.keep()
+        except TenancyError as error:
+            return [f"The places on standby are not at the head: {error}"]
+        return [f"{kept.ready} places on standby are at the head."] if kept.ready else []
 
     def preflight(
         self, to: str = HEAD, *, jobs: int = JOBS, only_failed: bool = False, patience: float = PATIENCE
@@ -281,6 +304,17 @@ class Fleet:
         ]
         told += [f"{tenant.slug}: its {self._store.kind} {tenant.location} is missing." for tenant in missing]
         return told
+
+    # -- looking after
+
+    @cached_property
+    def drifts(self) -> Drifts:
+        """Tenants whose schema is not what their revision says, and the repair of those."""
+        return Drifts(self._store, self._registry, self._planner, self._changed)
+
+    def doctor(self) -> list[Finding]:
+        """Examine everything, changing nothing: see :meth:`Doctor.examine`."""
+        return Doctor(self._store, self._registry, self._planner).examine()
 
     # -- within
 

@@ -32,6 +32,7 @@ class Standing:
     served: int  # tenants that are served or suspended
     behind: int  # of them, those not at the revision asked for
     unfinished: int  # whose provisioning did not end
+    standby: int  # places made ready for tenants to come that are not at that revision
 
 
 class RolloutBook:
@@ -49,11 +50,13 @@ class RolloutBook:
     def standing(self, target: str | None) -> Standing:
         """Where the fleet stands: one query."""
         tenant = self._tables.tenant
-        counted = sa.func.count
+        counted, place = sa.func.count, self._tables.standby
+        stale = sa.select(counted()).where(place.c.revision.is_distinct_from(target)).select_from(place)
         query = sa.select(
             counted(sa.case((self._served, 1))),
             counted(sa.case((self._served & tenant.c.revision.is_distinct_from(target), 1))),
             counted(sa.case((tenant.c.status.in_(UNFINISHED), 1))),
+            stale.scalar_subquery(),
         )
         with self._registry.transaction() as connection:
             return Standing(*connection.execute(query).one())

@@ -67,6 +67,7 @@ class RegistryTables:
     rollout: sa.Table
     rollout_outcome: sa.Table
     standby: sa.Table
+    standby_pool: sa.Table
 
 
 def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
@@ -217,4 +218,13 @@ def tables(schema: str | None) -> RegistryTables:
         sa.Column("created_at", UtcTime, nullable=False),
         one_of("status", STANDBY_STATES),
     )
-    return RegistryTables(metadata, tenant, operation, step, audit, audit_head, plan, rollout, rollout_outcome, standby)
+    standby_pool = sa.Table(
+        "standby_pool",
+        metadata,
+        sa.Column("uid", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("keep", sa.Integer, nullable=False),
+        sa.CheckConstraint("uid = 1", name="uid"),
+    )
+    return RegistryTables(
+        metadata, tenant, operation, step, audit, audit_head, plan, rollout, rollout_outcome, standby, standby_pool
+    )

@@ -1,0 +1,317 @@
+"""Places made ready before anyone asks for them: provisioning takes one by renaming it.
+
+A place is whole or not there, on PostgreSQL with its record in one transaction. It belongs to no tenant, so nothing
+that lists tenants knows of it. Who takes one removes its record in the transaction that makes the tenant: a place is
+taken by one, and comes back when that fails. On SQLite, where the registry is a file of its own, a place whose taker
+was killed is lost, and the next ``keep`` removes its file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tenantry.errors import DeclarationError, MigrationError, StandbyRefused, TenancyError
+from tenantry.fleet.alone import alone
+from tenantry.migrations import apply
+from tenantry.migrations.plan import Plan
+from tenantry.migrations.planner import Planner
+from tenantry.registry import audit, journal
+from tenantry.registry.audit import Record
+from tenantry.registry.registry import Registry
+from tenantry.registry.tables import tables
+from tenantry.registry.uids import new_uid
+from tenantry.stores.base import Site, Store
+from tenantry.stores.faults import faults
+from tenantry.stores.sqlite import COMPANIONS, OWN_DIRECTORY, FileSite, SqliteFiles
+from tenantry.tenant import Tenant, TenantStatus
+
+if TYPE_CHECKING:
+    from tenantry.stores.postgres import PostgresSchemas
+
+PREFIX = "tenantry_standby_"  # begins the name of a schema or file on standby
+WORK = "standby"  # what is done by one process at a time
+PATIENCE = 60.0  # seconds to wait for another process that makes places
+LOOK = 0.05  # seconds between two looks whether it is done
+MOST = 1_000  # places; each takes as much of the catalog as an empty tenant
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Standby:
+    """One place on standby."""
+
+    uid: str
+    location: str
+    role: str | None
+    status: str  # making, ready
+    revision: str | None
+    created_at: datetime  # UTC
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was done to have so many places ready."""
+
+    keep: int
+    ready: int
+    made: int = 0
+    migrated: int = 0
+    removed: int = 0
+
+
+class StandbyPool:
+    """The places on standby of one store."""
+
+    def __init__(self, store: Store, registry: Registry, planner: Planner) -> None:
+        self._store = store
+        self._registry = registry
+        self._planner = planner
+        self._tables = tables(store.control_schema)
+        self._refilling: threading.Thread | None = None
+        self._guard = threading.Lock()
+        table = self._tables.standby
+        self._oldest = (
+            sa.select(table.c.uid)
+            .where(table.c.status == "ready", table.c.revision == sa.bindparam("head"))
+            .order_by(table.c.uid)
+            .limit(1)
+        )
+
+    # -- looking
+
+    def places(self) -> list[Standby]:
+        """The places, oldest first."""
+        table = self._tables.standby
+        with self._registry.transaction() as connection:
+            return [Standby(**row) for row in connection.execute(sa.select(table).order_by(table.c.uid)).mappings()]
+
+    def wanted(self) -> int:
+        """How many are to be kept ready."""
+        with self._registry.transaction() as connection:
+            return connection.scalar(sa.select(self._tables.standby_pool.c.keep)) or 0
+
+    # -- keeping
+
+    def keep(self, count: int | None = None) -> Kept:
+        """Have so many places ready at head, now and after each use; without a number, as many as were asked for last.
+
+        Makes what is missing, migrates what is behind, removes what is too many or was left half made by a killed
+        process. Without one, when another process is at it already, it is left to that one.
+
+        :raises StandbyRefused: a place cannot be made ready for a tenant whose name is not known.
+        :raises DeclarationError: the number cannot be used. :raises MigrationFailed, PermissionMissing: see there.
+        """
+        if count is not None:
+            self._want(count)
+        keep = self.wanted()
+        head = self._planner.migrations.head()
+        plan = self._planner.plan(None, head)
+        if keep and not plan.replayable:
+            revisions = ", ".join(step.revision for step in plan.steps if step.kind != "replay")
+            raise StandbyRefused(f"revisions that run as Python may write down the name of their place ({revisions})")
+        made = migrated = removed = 0
+        until = time.monotonic() + (PATIENCE if count is not None else 0)
+        while True:
+            with faults(self._store.describe()), alone(self._store, WORK) as free:
+                if free:
+                    self._sweep()
+                    for place in self.places():
+                        if place.status != "ready":
+                            removed += self._remove(place)
+                        elif place.revision != head:
+                            done = keep > 0 and self._migrate(place, head)
+                            migrated += done
+                            removed += 0 if done else self._remove(place)
+                    # Looked at again each time: others take places and ask for more or fewer meanwhile.
+                    while (ready := self._ready()) and len(ready) > self.wanted():
+                        removed += self._remove(ready[-1])
+                    while len(self._ready()) < self.wanted():
+                        self._make(plan)
+                        made += 1
+            if free or time.monotonic() > until:
+                return Kept(self.wanted(), len(self._ready()), made, migrated, removed)
+            time.sleep(LOOK)
+
+    def _ready(self) -> list[Standby]:
+        return [place for place in self.places() if place.status == "ready"]
+
+    def _want(self, count: int) -> None:
+        if not 0 <= count <= MOST:
+            raise DeclarationError(f"{count} places", f"expected how many to keep ready, 0 to {MOST:,}.")
+        table, at = self._tables.standby_pool, journal.now()
+        with self._registry.transaction(writes=True) as connection:
+            insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+            upsert = insert.on_conflict_do_update(index_elements=["uid"], set_={"keep": count})
+            connection.execute(upsert, {"uid": 1, "keep": count})
+            audit.append(connection, self._tables, Record(at, "standby.keep", None, {"keep": count}, None, None))
+
+    # -- taking
+
+    def take(self, site: Site, tenant: Tenant, plan: Plan) -> bool:
+        """Make this site a place on standby at the plan's target, in the site's transaction; tells whether there was
+        one.
+        """
+        if isinstance(site, FileSite):
+            return self._take_file(site, plan)
+        if site.joint is None or not plan.replayable:
+            return False
+        table = self._tables.standby
+        taken = site.joint.execute(
+            sa.delete(table)
+            .where(table.c.uid == self._oldest.with_for_update(skip_locked=True).scalar_subquery())
+            .returning(table.c.location, table.c.role),
+            {"head": plan.target},
+        ).first()
+        if taken is None or (taken.role is None) != (tenant.role is None):
+            return False  # its record goes with it when roles were declared otherwise meanwhile; `keep` removes it
+        self._rename(site.joint, taken.location, taken.role, tenant)
+        return True
+
+    def _rename(self, connection: sa.Connection, location: str, role: str | None, tenant: Tenant) -> None:
+        from psycopg import sql  # not where SQLite is all there is
+
+        from tenantry.stores.postgres import execute
+
+        schema = tenant.location
+        parts = [sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(location), sql.Identifier(schema))]
+        if role is not None and tenant.role is not None:
+            rename = sql.SQL("ALTER ROLE {} RENAME TO {}")
+            parts.append(rename.format(sql.Identifier(role), sql.Identifier(tenant.role)))
+        extensions = cast("PostgresSchemas", self._store).declared()["extensions"]
+        path = sql.SQL(", ").join(sql.Identifier(name) for name in (schema, extensions) if name)
+        parts.append(sql.SQL("SET LOCAL search_path TO {}").format(path))
+        execute(connection, sql.SQL("; ").join(parts))
+
+    def _take_file(self, site: FileSite, plan: Plan) -> bool:
+        store, table = cast("SqliteFiles", self._store), self._tables.standby
+        with self._registry.transaction(writes=True) as connection:
+            uid = connection.scalar(self._oldest, {"head": plan.target})
+            if uid is None:
+                return False
+            taken = sa.delete(table).where(table.c.uid == uid).returning(table.c.location)
+            location = connection.execute(taken).scalar_one()
+        try:
+            os.rename(store.root / location, site.file)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def refill(self) -> None:
+        """Have what was taken replaced by a thread of its own; does not wait for it."""
+        with self._guard:
+            if self._refilling is None or not self._refilling.is_alive():
+                self._refilling = threading.Thread(target=self._refill, name="tenantry-standby", daemon=True)
+                self._refilling.start()
+
+    def _refill(self) -> None:
+        try:
+            self.keep()
+        except TenancyError as error:  # the tenant stands, whatever became of its successor's place
+            logger.warning("the standby pool was not refilled", extra={"error": str(error)})
+
+    def settle(self) -> None:
+        """Wait until a refill that was begun is done."""
+        refilling = self._refilling
+        if refilling is not None and refilling is not threading.current_thread():
+            refilling.join()
+
+    # -- one place
+
+    def _make(self, plan: Plan) -> None:
+        place = self._place()
+        row = {
+            "uid": place.uid,
+            "location": place.location,
+            "role": place.role,
+            "status": "ready",
+            "revision": plan.target,
+            "created_at": place.created_at,
+        }
+        with self._store.construct(place) as site:
+            site.create()
+            apply.build(site, plan, self._planner.migrations, place.location)
+            site.record(lambda connection: self._insert(connection, row))
+
+    def _insert(self, connection: sa.Connection, row: dict[str, Any]) -> None:
+        connection.execute(sa.insert(self._tables.standby), row)
+
+    def _place(self) -> Tenant:
+        uid, at = new_uid(), journal.now()
+        name, role = f"{PREFIX}{uid[-16:]}", None
+        if isinstance(self._store, SqliteFiles):
+            location = f"{OWN_DIRECTORY}/{name}.db"
+        else:
+            store, location = cast("PostgresSchemas", self._store), name
+            if store.declared()["role_per_tenant"]:
+                role = f"{name}@{store.login().database_oid}"
+        return Tenant(uid, name, name, location, TenantStatus.PROVISIONING, at, at, role)
+
+    @staticmethod
+    def _as_tenant(place: Standby) -> Tenant:
+        at = place.created_at
+        status = TenantStatus.PROVISIONING
+        return Tenant(
+            place.uid, place.location, place.location, place.location, status, at, at, place.role, None, place.revision
+        )
+
+    def _migrate(self, place: Standby, target: str | None) -> bool:
+        """Bring a place to the head; False when there is no way: it is to be made anew."""
+        if not self._withdraw(place):
+            return True  # taken meanwhile, by a process to which it was not behind
+        table = self._tables.standby
+
+        def ledger(connection: sa.Connection, revision: str | None) -> None:
+            change = sa.update(table).where(table.c.uid == place.uid)
+            status = "ready" if revision == target else "making"
+            connection.execute(change.values(revision=revision, status=status))
+
+        try:
+            apply.bring(
+                self._store, self._planner, self._as_tenant(place), target, claim=lambda connection: None, ledger=ledger
+            )
+        except MigrationError:
+            return False
+        return True
+
+    def _withdraw(self, place: Standby) -> bool:
+        """Have nobody take the place any more; False when somebody has, or is about to."""
+        table = self._tables.standby
+        held = sa.select(table.c.uid).where(table.c.uid == place.uid).with_for_update(skip_locked=True)
+        with self._registry.transaction(writes=True) as connection:
+            if connection.scalar(held) is None:
+                return False
+            connection.execute(sa.update(table).where(table.c.uid == place.uid).values(status="making"))
+        return True
+
+    def _remove(self, place: Standby) -> int:
+        if not self._withdraw(place):
+            return 0
+        self._store.remove(self._as_tenant(place))
+        table = self._tables.standby
+        with self._registry.transaction(writes=True) as connection:
+            # Last: a removal that is killed before is done again by it.
+            connection.execute(sa.delete(table).where(table.c.uid == place.uid))
+        return 1
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left of places: files without a record. On a server there is none."""
+        if not isinstance(self._store, SqliteFiles):
+            return
+        known = {Path(place.location).name for place in self.places()}
+        for path in (self._store.root / OWN_DIRECTORY).glob(f"*{PREFIX}*"):
+            base = path.name
+            for suffix in COMPANIONS:
+                base = base.removesuffix(suffix)
+            if base not in known:
+                path.unlink(missing_ok=True)
