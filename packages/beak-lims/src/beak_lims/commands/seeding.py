@@ -45,6 +45,26 @@ def add_seeds(seed: typer.Typer, open_tenancy: Callable[[], Tenancy]) -> None:
 
         perform(open_tenancy, tenant_slug, lambda session, _: tables.seed(session, catalog, progress=progress))
 
+    @seed.command(name="all")
+    def everything(
+        tenant_slug: TenantOption = None,
+        scopes: Annotated[
+            str | None, typer.Option("--seed", help="Scopes with commas: core, clinical. Default: both.")
+        ] = None,
+    ) -> None:
+        """Seed a tenant with all that there is: its set-up, and microbiology from the starter set."""
+        from beak_lims.seeds.scopes import SCOPES, parse_scopes, seed
+
+        chosen = SCOPES if scopes is None else parse_scopes(words_of(scopes))
+        perform(open_tenancy, tenant_slug, lambda session, _: seed(session, chosen))
+
+    @seed.command()
+    def core(tenant_slug: TenantOption = None) -> None:
+        """Seed the set-up of any laboratory: places, sample types, analyses, profiles, QC levels, groups."""
+        from beak_lims.seeds.scopes import CORE, seed
+
+        perform(open_tenancy, tenant_slug, lambda session, _: seed(session, (CORE,)))
+
 
 def perform(open_tenancy: Callable[[], Tenancy], tenant_slug: str | None, work: Work) -> None:
     """Do a seed's work on the tenants that are meant, and print one outcome each.
@@ -86,6 +106,6 @@ def _total(outcome: Outcome) -> str:
     return f"{changes} changes" if changes else "nothing to do"
 
 
-def scopes_of(value: str | None) -> Sequence[str]:
+def words_of(text: str) -> Sequence[str]:
     """The words of a list with commas."""
-    return [word.strip() for word in (value or "").split(",") if word.strip()]
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -38,8 +38,7 @@ def seed(seeding: Seeding) -> None:
     laboratory = parse_laboratory_name(seeding.options.get("initial_lab_name"), organization=tenant.name)
     organization_uid = _organization(session, tenant.name)
     laboratory_uid, _ = put_laboratory(session, organization_uid, laboratory)
-    _departments(session)
-    _access(session)
+    complete(session)
     if tenant.admin_email is None:
         return
     email = parse_email(tenant.admin_email)
@@ -47,6 +46,12 @@ def seed(seeding: Seeding) -> None:
     if password is not None:
         seeding.receipts["Administrator"] = email
         seeding.receipts["One-time password"] = password
+
+
+def complete(session: Session) -> None:
+    """Add the departments, groups and permissions that are missing."""
+    _departments(session)
+    _access(session)
 
 
 def _organization(session: Session, name: str) -> str:
