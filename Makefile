@@ -6,6 +6,8 @@ SHELL := /bin/bash
 # The first interpreter that runs and is new enough: a name on the PATH may be a shim without a Python behind it.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+# Many tests wait for another process: half as many more workers as processors keep all of them busy.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() * 3 // 2)')
 BIN := .venv/bin
 STAMP := .venv/.installed
 SOURCES := packages/tenantry packages/beak-lims packages/docex
@@ -35,7 +37,7 @@ demo: install ## Show both applications at work, in .demo/
 	$(BIN)/python examples/demo.py
 
 test: install ## Run every test against a real PostgreSQL (embedded) and SQLite
-	$(BIN)/python -m pytest -n auto --dist worksteal -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 lint: install ## Check style, types and which module may import which
 	$(BIN)/ruff check
