@@ -6,7 +6,7 @@ Composes the parts below it and adds nothing of its own. Building one connects t
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from tenantry.errors import DeclarationError, StoreMissing
 from tenantry.migrations import apply, online
 from tenantry.migrations.directory import HEAD, Migrations, RevisionInfo
 from tenantry.migrations.planner import Planner
+from tenantry.migrations.window import Window
 from tenantry.provisioning import Activation, Observer, Provisioned, Provisioner, Seed
 from tenantry.registry import actor
 from tenantry.registry.journal import Operation
@@ -51,6 +52,8 @@ class Tenancy:
     platform's tokens are signed with, or a function that gives it; by default SECRET_KEY of the environment, else one
     that is made once and kept in ``home``. ``files``: what the application keeps beside a tenant's tables, saved and
     restored with them. ``archives``: the directory of archived tenants; by default ``archives`` in ``home``.
+    ``supported``: the revisions that this code can work with, ``oldest`` (to the head), ``oldest:newest`` or a
+    collection of them; a tenant at another is not served (TenantOutOfWindow). By default it is whatever it stands at.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Tenancy:
         home: Path | str | Callable[[], Path | str] | None = None,
         files: Sequence[TenantFiles] = (),
         archives: Path | str | Callable[[], Path | str] | None = None,
+        supported: str | Collection[str] | None = None,
     ) -> None:
         self.store = store
         self.migrations = migrations
@@ -77,6 +81,7 @@ class Tenancy:
         self._home = home
         self._files = files
         self._archives = archives
+        self._window = None if supported is None else Window(migrations, supported)
 
     # Built at first use: what they say of themselves asks the store for its URL, which may start a server.
 
@@ -112,7 +117,7 @@ class Tenancy:
     @cached_property
     def directory(self) -> Directory:
         """Which tenants there are, answered from memory."""
-        return Directory(self.store, self.registry, remembered=self._remembered)
+        return Directory(self.store, self.registry, remembered=self._remembered, window=self._window)
 
     @cached_property
     def _sessions(self) -> Sessions:
@@ -234,6 +239,18 @@ class Tenancy:
         """Make a tenant active: see :meth:`Provisioner.activate`."""
         with self._changing(slug):
             return self._provisioner.activate(slug, force=force)
+
+    def change_attributes(
+        self,
+        slug: str,
+        change: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        *,
+        action: str,
+        details: Mapping[str, Any] | None = None,
+    ) -> Tenant:
+        """Change the application's own part of a tenant's record: see :meth:`Registry.change_attributes`."""
+        with self._changing(slug):
+            return self.registry.change_attributes(slug, change, action=action, details=details)
 
     def cleanup(self, slug: str | None = None, *, drop: bool = True) -> builtins.list[Tenant]:
         """Remove failed tenants: see :meth:`Provisioner.cleanup`."""

@@ -406,6 +406,35 @@ class Registry(AuditTrail):
             audit.append(joined, self._tables, Record(at, action, tenant.slug, told, actor, origin))
             return _tenant(joined.execute(self._by_uid, {"of_uid": tenant.uid}).one())
 
+    def change_attributes(
+        self,
+        slug: str,
+        change: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        *,
+        action: str,
+        details: Mapping[str, Any] | None = None,
+        connection: sa.Connection | None = None,
+    ) -> Tenant:
+        """Give the tenant the attributes that ``change`` makes of its present ones, audited, and return it as it is
+        then. Changes of one tenant wait for each other; one that leaves all as it was is written nowhere.
+
+        :raises TenantNotFound: there is no such tenant. :raises the errors of ``change``.
+        """
+        table = self._tables.tenant
+        with self._transaction(connection, writes=True) as joined:
+            row = joined.execute(self._select.where(table.c.slug == slug).with_for_update()).first()
+            if row is None:
+                raise TenantNotFound(slug)
+            tenant = _tenant(row)
+            attributes = dict(change(tenant.attributes))
+            if attributes == tenant.attributes:
+                return tenant
+            at = journal.now()
+            given = {"attributes": attributes, "updated_at": at}
+            joined.execute(sa.update(table).where(table.c.uid == tenant.uid).values(given))
+            audit.append(joined, self._tables, Record(at, action, slug, details or {}, None, None))
+            return _tenant(joined.execute(self._by_uid, {"of_uid": tenant.uid}).one())
+
     def set_revision(self, slug: str, revision: str | None, *, connection: sa.Connection | None = None) -> None:
         """Write the revision that the tenant's store was seen at into the ledger.
 
