@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
-from tenantry.errors import StoreUnavailable, TenantNotActive, TenantNotFound
+from tenantry.errors import StoreUnavailable, TenantNotActive, TenantNotFound, TenantOutOfWindow
+from tenantry.migrations.window import Window
 from tenantry.registry.registry import Registry
 from tenantry.registry.tables import tables
 from tenantry.stores.base import Store
@@ -45,8 +46,9 @@ Read = TypeVar("Read")
 class Directory:
     """The tenants of one store as this process knows them. Safe to share between threads."""
 
-    def __init__(self, store: Store, registry: Registry, *, remembered: float) -> None:
+    def __init__(self, store: Store, registry: Registry, *, remembered: float, window: Window | None = None) -> None:
         self._store = store
+        self._window = window
         self._registry = registry
         self._remembered = remembered
         self._changes: Changes | None = None
@@ -67,6 +69,7 @@ class Directory:
         """The tenant of that slug; the registry is asked when memory does not know.
 
         :raises TenantNotFound: it is not registered. :raises TenantNotActive: it is not served.
+        :raises TenantOutOfWindow: it stands at a revision that the running code does not serve.
         """
         found = self.at_hand(slug)
         if found is not None:
@@ -80,7 +83,7 @@ class Directory:
             self._keep_absent(slug, changed)
             raise
         self._keep(tenant, changed)
-        return _served(tenant)
+        return self._served(tenant)
 
     async def async_tenant(self, slug: str) -> Tenant:
         """The same for asyncio: the registry is asked in a thread, so the event loop never waits for it."""
@@ -94,7 +97,8 @@ class Directory:
     def at_hand(self, slug: str) -> Tenant | None:
         """The tenant of that slug, or None when the registry must be asked; never waits for a database.
 
-        :raises TenantNotFound: it is known not to be registered. :raises TenantNotActive: it is known not to be served.
+        :raises TenantNotFound: it is known not to be registered.
+        :raises TenantNotActive, TenantOutOfWindow: it is known not to be served.
         """
         heard = self._heard()
         with self._guard:
@@ -103,12 +107,21 @@ class Directory:
                 read_at, tenant = known
                 if not heard and read_at + self._remembered < time.monotonic():
                     return None
+                if not heard and self._window is not None and not self._window.holds(tenant.revision):
+                    return None  # it may have been migrated since
                 self._known.move_to_end(slug)
             elif _SLUG.fullmatch(slug) is None or self._is_absent(slug, heard=heard):
                 raise TenantNotFound(slug)
             else:
                 return None
-        return _served(tenant)
+        return self._served(tenant)
+
+    def _served(self, tenant: Tenant) -> Tenant:
+        if tenant.status is not TenantStatus.ACTIVE:
+            raise TenantNotActive(tenant.slug, tenant.status.value)
+        if self._window is not None and not self._window.holds(tenant.revision):
+            raise TenantOutOfWindow(tenant.slug, tenant.revision, str(self._window))
+        return tenant
 
     def _is_absent(self, slug: str, *, heard: bool) -> bool:
         if heard and self._roll is not None and slug not in self._roll:
@@ -232,12 +245,6 @@ def _read(read: Callable[[], Read]) -> Read:
         if time.monotonic() - started > AT_ONCE:
             raise
     return read()
-
-
-def _served(tenant: Tenant) -> Tenant:
-    if tenant.status is not TenantStatus.ACTIVE:
-        raise TenantNotActive(tenant.slug, tenant.status.value)
-    return tenant
 
 
 _directories: weakref.WeakSet[Directory] = weakref.WeakSet()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import TYPE_CHECKING, Any
 
 from tenantry import scope as scopes
-from tenantry.errors import TenantError, TenantNotActive, TenantNotFound
+from tenantry.errors import TenantError, TenantNotActive, TenantNotFound, TenantOutOfWindow
 from tenantry.http.resolution import Call, RequestRefused, Resolution, Resolver, failed, not_served
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ class TenantMiddleware:
                 scope = {**scope, "root_path": str(scope.get("root_path") or "") + mounted}
         try:
             await self.app(scope, receive, answer)
-        except (TenantNotActive, TenantNotFound) as error:
-            # It was suspended while the request was on its way in.
+        except (TenantNotActive, TenantNotFound, TenantOutOfWindow) as error:
+            # It was suspended, or migrated, while the request was on its way in.
             if answer.started or error.slug != tenant.slug:
                 raise
             await _refuse(not_served(tenant.slug, error, claims), scope, send)

@@ -33,6 +33,7 @@ STATUS: Mapping[type[Exception], int] = {
     errors.TenantExists: 409,
     errors.TenantBusy: 409,
     errors.TenantNotActive: 409,
+    errors.TenantOutOfWindow: 503,
     errors.TenantNotFailed: 409,
     errors.StatusRefused: 409,
     errors.NotReady: 409,
@@ -130,7 +131,7 @@ def problem_of(error: Exception, request_id: str) -> Response:
         headers["Retry-After"] = str(max(1, math.ceil(retry)))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    told = status < 500 or isinstance(error, edge.RequestRejected)
+    told = status < 500 or isinstance(error, (edge.RequestRejected, errors.TenantOutOfWindow))
     if not told:
         # What the engine says on purpose says it all; a bug is told with its traceback.
         bug = None if isinstance(error, TenancyError) else error

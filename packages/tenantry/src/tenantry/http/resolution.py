@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from tenantry.errors import TenancyError, TenantError, TenantNotActive
+from tenantry.errors import TenancyError, TenantError, TenantNotActive, TenantOutOfWindow
 from tenantry.registry.uids import new_uid
 
 HEADER = "X-Org-Slug"
@@ -39,7 +39,9 @@ logger = logging.getLogger(__name__)
 
 
 class RequestRefused(TenancyError):
-    """A request is not led to any tenant. Fields: status, kind of problem, what the caller is told, more members."""
+    """A request is not led to any tenant. Fields: status, kind of problem, what the caller is told, more members,
+    and, where it may work later, the seconds after which to try again.
+    """
 
     @property
     def status(self) -> int:
@@ -55,7 +57,7 @@ class RequestRefused(TenancyError):
         """
         if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
             request_id = new_uid()
-        status, kind, detail, more = self.args
+        status, kind, detail, more, *retry_after = self.args
         problem = {
             "type": f"urn:tenantry:problem:{kind}",
             "title": HTTPStatus(status).phrase,
@@ -71,6 +73,8 @@ class RequestRefused(TenancyError):
             ("cache-control", "no-store"),
             ("x-request-id", request_id),
         ]
+        if retry_after:
+            headers.append(("retry-after", str(retry_after[0])))
         if status == HTTPStatus.UNAUTHORIZED:
             headers.append(("www-authenticate", "Bearer"))
         return body, headers
@@ -383,6 +387,9 @@ def not_served(slug: str, error: TenantError, claims: Mapping[str, Any] | None) 
     """The refusal of an unknown or inactive tenant: the same for both, unless a verified token names the tenant, whose
     user may know what has become of it.
     """
+    if isinstance(error, TenantOutOfWindow):
+        told = f"Tenant '{slug}' is being brought to another release. Try again in a moment."
+        return RequestRefused(503, "tenant-out-of-window", told, {}, error.retry_after)
     more = {"tenant_status": error.args[1]} if isinstance(error, TenantNotActive) and claims is not None else {}
     shown = slug if len(slug) <= MAX_SHOWN else f"{slug[:MAX_SHOWN]}..."
     return RequestRefused(403, "tenant-not-active", f"Tenant '{shown}' not active", more)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tenantry import scope as scopes
-from tenantry.errors import TenantError, TenantNotActive, TenantNotFound
+from tenantry.errors import TenantError, TenantNotActive, TenantNotFound, TenantOutOfWindow
 from tenantry.http.resolution import Call, RequestRefused, Resolution, Resolver, failed, not_served
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class TenantWsgiMiddleware:
             environ["PATH_INFO"] = str(environ["PATH_INFO"])[len(taken) :]
         try:
             return _Inside(tenant.slug, self.app, environ, self._varying(start_response))
-        except (TenantNotActive, TenantNotFound) as error:
-            # It was suspended while the request was on its way in.
+        except (TenantNotActive, TenantNotFound, TenantOutOfWindow) as error:
+            # It was suspended, or migrated, while the request was on its way in.
             if error.slug != tenant.slug:
                 raise
             return _refuse(not_served(tenant.slug, error, call.claims), call, environ, start_response)

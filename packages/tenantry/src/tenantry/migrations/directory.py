@@ -189,5 +189,9 @@ class Migrations:
             reason = f"there is no way from {', '.join(heads) or BASE} to {target or BASE}: {str(error).rstrip('.')}."
             raise RevisionsRejected(self.directory, reason) from error
 
+    def lineage(self, revision: str | None) -> frozenset[str]:
+        """This revision and every one below it."""
+        return frozenset(self._ancestors(revision)) if revision is not None else frozenset()
+
     def _ancestors(self, revision: str) -> set[str]:
         return {script.revision for script in self.scripts.iterate_revisions(revision, BASE)}
