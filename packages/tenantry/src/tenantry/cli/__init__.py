@@ -8,6 +8,7 @@ SQLAlchemy before a command does its work, so ``--help`` is quick.
 
 from tenantry.cli.database import database_commands
 from tenantry.cli.fleet import rollout_commands
+from tenantry.cli.health import add_doctor
 from tenantry.cli.output import Column, Listing, print_provisioned, say
 from tenantry.cli.platform import platform_commands
 from tenantry.cli.running import group, opened, run
@@ -17,6 +18,7 @@ from tenantry.cli.trail import audit_commands
 __all__ = [
     "Column",
     "Listing",
+    "add_doctor",
     "audit_commands",
     "database_commands",
     "group",

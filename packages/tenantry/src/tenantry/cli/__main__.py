@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tenantry.cli import (
+    add_doctor,
     audit_commands,
     database_commands,
     group,
@@ -155,6 +156,7 @@ def build() -> typer.Typer:
     app.add_typer(rollout_commands(open_tenancy), name="rollout")
     app.add_typer(platform_commands(open_tenancy), name="platform")
     app.add_typer(audit_commands(open_tenancy), name="audit")
+    add_doctor(app, open_tenancy)
     return app
 
 

@@ -15,6 +15,7 @@ import typer
 
 from tenantry.cli.archive import add_archive_commands
 from tenantry.cli.fleet import add_migrate
+from tenantry.cli.health import add_drift
 from tenantry.cli.output import Column, Listing, one_line, print_json, print_provisioned, say
 from tenantry.cli.running import group, opened
 from tenantry.tenant import Tenant, TenantStatus
@@ -136,6 +137,7 @@ def tenant_commands(open_tenancy: Callable[[], Tenancy], *, omit: frozenset[str]
             print(f"Removed failed tenant: {tenant.slug} -> {tenant.location} ({'dropped' if drop_schema else 'kept'})")
 
     add_archive_commands(command, open_tenancy)
+    add_drift(command, open_tenancy)
     return app
 
 

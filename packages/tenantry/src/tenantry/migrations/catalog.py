@@ -417,9 +417,11 @@ class _Reader:
             self._add(Kind.CONSTRAINT, f"{table}.{row.conname}", row.definition, [add], [drop], rank=rank)
         for row in self._rows(_INDEXES, relations=oids):
             name = f"{named[row.relation]}.{row.relname}"
-            text = row.definition if row.indisvalid else f"INVALID {row.definition}"
+            # On a partitioned table the server says ONLY, which would leave out its partitions.
+            create = row.definition.replace(" ON ONLY ", " ON ", 1)
+            text = create if row.indisvalid else f"INVALID {create}"
             rank = RANK_AFTER_ROWS + 10 + (relations[row.relation].relkind == "m") * 35
-            self._add(Kind.INDEX, name, text, [row.definition], [f"DROP INDEX {quote(row.relname)}"], rank=rank)
+            self._add(Kind.INDEX, name, text, [create], [f"DROP INDEX {quote(row.relname)}"], rank=rank)
         for row in self._rows(_TRIGGERS, relations=oids):
             table, create, text = quote(named[row.relation]), [row.definition], row.definition
             if row.tgenabled in _FIRING:
@@ -543,10 +545,23 @@ def _read_sqlite(connection: sa.Connection) -> Shape:
     return Shape("sqlite", tuple(items), tuple(tables), tuple(sequences))
 
 
-def with_rights(shape: Shape, expected: dict[str, str]) -> Shape:
-    """The shape with these rights and the usual owner in place of those that were read; keys are relations' names."""
-    kept = [item for item in shape.items if item.kind not in (Kind.RIGHT, Kind.OWNER)]
-    there = {item.name: item for item in shape.items if item.kind is Kind.RIGHT}
-    owners = [replace(item, text=OWNER) for item in shape.items if item.kind is Kind.OWNER]
-    granted = [replace(there[name], text=text) for name, text in expected.items() if name in there]
-    return replace(shape, items=(*kept, *owners, *granted), by_key={})
+def body(statement: str) -> str:
+    """A statement of SQLite that makes an object, without its first words and the object's name."""
+    return _HEAD.sub("", statement, count=1)
+
+
+def as_tenants(shape: Shape, role: str | None, version_table: str) -> Shape:
+    """The shape of a place without a tenant, as it is to be once it is a tenant's: with the rights of its role."""
+    items = []
+    for item in shape.items:
+        if item.kind is Kind.RIGHT and role is not None:
+            sequence = item.create[0].startswith("REVOKE ALL ON SEQUENCE")
+            rights = "SELECT, UPDATE, USAGE" if sequence else "DELETE, INSERT, SELECT, UPDATE"
+            if item.name == version_table:
+                rights = "SELECT"
+            what = f"{'SEQUENCE' if sequence else 'TABLE'} {quote(item.name)}"
+            granted = (f"REVOKE ALL ON {what} FROM {TENANT}", f"GRANT {rights} ON {what} TO {TENANT}")
+            others = "" if item.text == "none" else f"{item.text}; "
+            item = replace(item, text=f"{others}{TENANT}: {rights}", create=(*item.create, *granted))
+        items.append(item)
+    return replace(shape, items=tuple(items), by_key={})
