@@ -22,8 +22,12 @@ TenancyError (tenantry)
         +-- CredentialsRefused  a tenant's user is unknown or inactive, or the password wrong
 +-- TableRejected           a table of reference data cannot be read at all
 +-- MeasurementRejected     a value is no MIC and no zone
++-- ScopeRejected           a seed scope is none
++-- ModuleRejected          a module is none
 +-- TenantError (tenantry)
     +-- OrganizationNotFound
+    +-- ModuleNotEnabled    something of a module was asked for that the organisation lacks
+    +-- ModuleRequired      a module that it cannot do without was to be switched off
 """
 
 from __future__ import annotations
@@ -188,3 +192,35 @@ class MeasurementRejected(TenancyError, ValueError):
     def __str__(self) -> str:
         value, reason = self.args
         return f"{value[:60]!r} cannot be read: {reason}"
+
+
+class ScopeRejected(TenancyError, ValueError):
+    """A seed scope is none. Fields: what was given, the scopes there are."""
+
+    def __str__(self) -> str:
+        given, allowed = self.args
+        return f"Invalid seed scope(s): {given}. Allowed scopes: {', '.join(allowed)}."
+
+
+class ModuleRejected(TenancyError, ValueError):
+    """A module is none. Fields: what was given, the modules there are."""
+
+    def __str__(self) -> str:
+        given, allowed = self.args
+        return f"Unknown module(s): {given}. Modules: {', '.join(allowed)}."
+
+
+class ModuleNotEnabled(TenantError):
+    """Something of a module was asked for that the organisation does not have. Fields: slug, module."""
+
+    def __str__(self) -> str:
+        slug, module = self.args
+        return f"Module '{module}' is not enabled for tenant '{slug}'"
+
+
+class ModuleRequired(TenantError, ValueError):
+    """A module that an organisation cannot do without was to be switched off. Fields: slug, module."""
+
+    def __str__(self) -> str:
+        slug, module = self.args
+        return f"Module '{module}' cannot be disabled for tenant '{slug}'"

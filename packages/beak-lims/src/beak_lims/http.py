@@ -5,8 +5,9 @@ Built from the settings once a worker process, by ``beak-lims server run``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
@@ -16,9 +17,11 @@ from beak_lims.api.app import Whole, lims_app
 from beak_lims.inputs import parse_email, parse_laboratory_name, parse_name
 from beak_lims.laboratories import add_laboratory
 from beak_lims.models.organization import DEFAULT_SETUP_NAME
+from beak_lims.modules import attributes_of, disable_module, enable_module, modules_of
+from beak_lims.settings import load_settings
 from tenantry.http.app import Doors, platform_app
-from tenantry.http.bodies import Incoming, NewTenant, Text
-from tenantry.http.calls import Change, Changing, Done
+from tenantry.http.bodies import Incoming, NewTenant, TenantRow, Text, tenant_of
+from tenantry.http.calls import Asking, Change, Changing, Done, answered
 from tenantry.http.platform import Provisioning
 from tenantry.http.problems import declared
 from tenantry.http.routes.tenants import Slug
@@ -27,12 +30,29 @@ from tenantry.iam.matrix import Action
 if TYPE_CHECKING:
     from tenantry import Tenancy
     from tenantry.http.settings import HttpSettings
+    from tenantry.tenant import Tenant
+
+
+Industry = Literal[
+    "clinical",
+    "pharma",
+    "environment",
+    "industrial",
+    "veterinary",
+    "food_safety",
+    "forensic",
+    "research",
+    "public_health",
+]
+Module = Literal["core"] | Industry
 
 
 class NewOrganization(NewTenant):
     """An organisation to provision, with its first laboratory."""
 
     initial_lab_name: Text | None = Field(None, description="Default: `<name> Main Lab`")
+    primary_industry: Industry | None = Field(None, description="Default: DEFAULT_PRIMARY_INDUSTRY, else clinical")
+    enabled_modules: list[Module] = Field([], description="Those beside `core` and the industry's", max_length=20)
 
 
 class NewLaboratory(Incoming):
@@ -53,9 +73,17 @@ class LaboratoryRow(BaseModel):
     created: bool = Field(description="Whether this call made it")
 
 
+class ModuleRows(BaseModel):
+    """The modules of an organisation."""
+
+    tenant_slug: str
+    primary_industry: Industry
+    enabled_modules: list[Module]
+
+
 def app(tenancy: Tenancy, settings: HttpSettings | None = None) -> FastAPI:
     """The web application of one installation."""
-    return platform_app(tenancy, extensions=[laboratories], settings=settings, title="Beak LIMS platform")
+    return platform_app(tenancy, extensions=[laboratories, modules], settings=settings, title="Beak LIMS platform")
 
 
 def whole(tenancy: Tenancy, settings: HttpSettings | None = None) -> Whole:
@@ -93,10 +121,57 @@ def laboratories(doors: Doors) -> None:
         return await call.change(change, work)
 
 
+def modules(doors: Doors) -> None:
+    """Add the switches of an organisation's modules."""
+
+    @doors.router.get(
+        "/tenants/{slug}/modules",
+        tags=["modules"],
+        response_model=ModuleRows,
+        responses=declared(401, 403, 404),
+        summary="Show which modules an organisation has",
+    )
+    async def list_modules(call: Asking, slug: Slug) -> Response:
+        def work(_: object) -> dict[str, Any]:
+            return asdict(modules_of(call.platform.tenancy.get(slug)))
+
+        return answered(await call.read(Action.LIST_TENANTS, work))
+
+    @doors.router.post(
+        "/tenants/{slug}/modules/{module}:enable",
+        tags=["modules"],
+        response_model=TenantRow,
+        responses=declared(401, 403, 404, 409, 504),
+        summary="Switch a module of an organisation on",
+    )
+    async def switch_module_on(call: Changing, slug: Slug, module: Module) -> Response:
+        return await switched(call, slug, module, "module.enable", enable_module)
+
+    @doors.router.post(
+        "/tenants/{slug}/modules/{module}:disable",
+        tags=["modules"],
+        response_model=TenantRow,
+        responses=declared(401, 403, 404, 409, 504),
+        summary="Switch a module of an organisation off; nothing that was stored goes",
+    )
+    async def switch_module_off(call: Changing, slug: Slug, module: Module) -> Response:
+        return await switched(call, slug, module, "module.disable", disable_module)
+
+    async def switched(
+        call: Changing, slug: str, module: str, name: str, switch: Callable[[Tenancy, str, str], Tenant]
+    ) -> Response:
+        def work(_: object) -> Done:
+            return Done(tenant_of(switch(call.platform.tenancy, slug, module)))
+
+        return await call.change(Change(name, Action.MODULES, slug, details={"module": module}), work)
+
+
 def _details(body: NewOrganization) -> dict[str, Any]:
     """:raises InputRejected: a value cannot be used."""
     name = parse_name("Name", body.name)
+    industry = load_settings().default_primary_industry
     return {
+        "attributes": attributes_of(body.primary_industry, body.enabled_modules, default=industry),
         "name": name,
         "admin_email": None if body.admin_email is None else parse_email(body.admin_email),
         "options": {"initial_lab_name": parse_laboratory_name(body.initial_lab_name, organization=name)},

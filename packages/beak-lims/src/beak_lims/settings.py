@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     tenant_roles: bool = Field(default=True, validation_alias="BEAK_TENANT_ROLES")
     # The one tenant of a single-organisation installation; commands that name none work on it.
     default_tenant_slug: str | None = Field(default=None, validation_alias="DEFAULT_TENANT_SLUG")
+    default_primary_industry: str = Field(default="clinical", validation_alias="DEFAULT_PRIMARY_INDUSTRY")
     secret_key: SecretStr | None = Field(default=None, validation_alias="SECRET_KEY")
     # Several, separated by commas: the first encrypts, all decrypt. Without them a key is made and kept in the home.
     encryption_key: SecretStr | None = Field(default=None, validation_alias="HIPAA_ENCRYPTION_KEY")

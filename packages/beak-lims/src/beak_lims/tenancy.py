@@ -46,7 +46,7 @@ def declare(settings: Settings) -> Tenancy:
         migrations=Migrations("beak_lims:migrations/tenant", metadata="beak_lims.models:metadata"),
         platform_migrations=Migrations("beak_lims:migrations/platform", metadata="beak_lims.models.platform:metadata"),
         readiness=("organization",),
-        seeds=[baseline],
+        seeds=[baseline, chosen_scopes],
         secret_key=settings.secret_key,
         home=settings.home,
     )
@@ -72,3 +72,12 @@ def baseline(seeding: Seeding) -> None:
     from beak_lims.seeds.baseline import seed
 
     seed(seeding)
+
+
+def chosen_scopes(seeding: Seeding) -> None:
+    """The scopes that ``options["seed_scopes"]`` names, after the baseline; none without."""
+    scopes = seeding.options.get("seed_scopes") or ()
+    if scopes:
+        from beak_lims.seeds.scopes import parse_scopes, seed
+
+        seed(seeding.session, parse_scopes(scopes))

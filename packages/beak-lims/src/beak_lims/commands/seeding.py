@@ -11,8 +11,10 @@ import typer
 from tenantry.cli import opened, say
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from beak_lims.microbiology.catalog import Loaded
-    from beak_lims.seeds.running import Outcome, Work
+    from beak_lims.seeds.running import Outcome, Seeded, Work
     from tenantry import Tenancy
 
 TenantOption = Annotated[
@@ -64,6 +66,27 @@ def add_seeds(seed: typer.Typer, open_tenancy: Callable[[], Tenancy]) -> None:
         from beak_lims.seeds.scopes import CORE, seed
 
         perform(open_tenancy, tenant_slug, lambda session, _: seed(session, (CORE,)))
+
+    @seed.command()
+    def industry(
+        module: Annotated[str, typer.Option("--module", help="The module, such as clinical.")],
+        tenant_slug: TenantOption = None,
+    ) -> None:
+        """Seed what a module begins with, in tenants that have it enabled."""
+        from beak_lims.modules import modules_of, parse_module
+        from beak_lims.seeds.scopes import SCOPES, seed
+
+        parse_module(module)
+        if module not in SCOPES:
+            say(f"Module '{module}' has no seeds.")
+
+        def work(session: Session, slug: str) -> Sequence[Seeded]:
+            modules_of(tenancy_of(slug)).require(module)
+            return seed(session, tuple(scope for scope in SCOPES if scope == module))
+
+        with opened(open_tenancy) as tenancy:
+            tenancy_of = tenancy.get
+            perform(lambda: tenancy, tenant_slug, work)
 
 
 def perform(open_tenancy: Callable[[], Tenancy], tenant_slug: str | None, work: Work) -> None:

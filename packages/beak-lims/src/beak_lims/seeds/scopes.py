@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from beak_lims import models as m
-from beak_lims.errors import InputRejected
+from beak_lims.errors import ScopeRejected
 from beak_lims.microbiology.codes import Method
 from beak_lims.seeds import microbiology, setup
 from beak_lims.seeds.baseline import complete
@@ -28,19 +28,12 @@ SCOPES = (CORE, CLINICAL)
 
 
 def parse_scopes(words: Iterable[str]) -> tuple[str, ...]:
-    """The scopes named, in the order they are seeded in. :raises InputRejected: there is no such scope."""
+    """The scopes named, in the order they are seeded in. :raises ScopeRejected: there is no such scope."""
     wanted = {word.strip() for word in words}
     unknown = sorted(wanted - set(SCOPES))
     if unknown:
-        raise ScopeRejected(", ".join(unknown))
+        raise ScopeRejected(", ".join(unknown)[:200], SCOPES)
     return tuple(scope for scope in SCOPES if scope in wanted)
-
-
-class ScopeRejected(InputRejected):
-    """A seed scope is none. Fields: what was given."""
-
-    def __str__(self) -> str:
-        return f"Invalid seed scope(s): {self.args[0]}. Allowed scopes: {', '.join(SCOPES)}."
 
 
 def seed(session: Session, scopes: Sequence[str]) -> list[Seeded]:

@@ -34,6 +34,9 @@ ALLOWED: dict[tuple[str, str], frozenset[str] | None] = {
     ("DELETE", "/tenants/failed"): PROVISIONERS,
     ("POST", "/tenants/{slug}/activate"): SUPPORTERS,
     ("POST", "/tenants/{slug}/laboratories"): SUPPORTERS,
+    ("GET", "/tenants/{slug}/modules"): ALL,
+    ("POST", "/tenants/{slug}/modules/{module}:enable"): PROVISIONERS,
+    ("POST", "/tenants/{slug}/modules/{module}:disable"): PROVISIONERS,
     ("GET", "/users"): ADMINISTRATOR,
     ("POST", "/users"): ADMINISTRATOR,
     ("GET", "/users/{uid}"): ADMINISTRATOR,
@@ -78,7 +81,7 @@ def body_for(doors: Doors, operation: dict[str, Any]) -> Any:
 
 def ask(doors: Doors, route: tuple[str, str], operation: dict[str, Any], token: str | None) -> httpx.Response:
     method, path = route
-    filled = path.format(slug="nothing", uid="0" * 32)
+    filled = path.format(slug="nothing", uid="0" * 32, module="pharma")
     return httpx.request(
         method,
         f"{doors.base}{filled}",

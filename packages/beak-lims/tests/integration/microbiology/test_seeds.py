@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from beak_lims.errors import InputRejected
+from beak_lims.errors import ScopeRejected
 from beak_lims.laboratories import add_laboratory
 from beak_lims.models import metadata
 from beak_lims.seeds import running
@@ -82,5 +82,5 @@ def test_without_a_name_every_active_tenant_has_its_outcome(tenancy: Tenancy) ->
 
 def test_scope_that_is_none_is_refused() -> None:
     assert parse_scopes(["clinical", "core"]) == SCOPES
-    with pytest.raises(InputRejected, match=r"Invalid seed scope\(s\): everything. Allowed scopes: core, clinical"):
+    with pytest.raises(ScopeRejected, match=r"Invalid seed scope\(s\): everything. Allowed scopes: core, clinical"):
         parse_scopes(["core", "everything"])
