@@ -399,6 +399,6 @@ def _print_preflight(found: Preflight, as_json: bool) -> None:
         print(f"-- tried on {trial.slug} ({trial.size / 1e6:,.1f} MB) and undone: {said}")
     if found.seconds is not None:
         least, most = found.seconds
-        print(f"-- about {least:,.1f} to {most:,.1f} s with {found.jobs} at once")
+        print(f"-- about {least:,.2f} to {most:,.2f} s with {found.jobs} at once")
     for note in found.notes:
         say(note)
