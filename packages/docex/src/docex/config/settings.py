@@ -23,7 +23,7 @@ from tenantry.errors import NameRejected
 from tenantry.names import NameTemplate
 
 PLACEHOLDER = "tenant_id"  # what stands for the tenant's id in a template
-SECTIONS = ("database", "storage", "logging", "security", "multi_tenancy", "app")
+SECTIONS = ("database", "storage", "logging", "security", "multi_tenancy", "processing", "app")
 
 
 class Section(BaseModel):
@@ -153,6 +153,15 @@ class StorageSettings(Section):
     s3: S3Settings = S3Settings()
 
 
+class ProcessingSettings(Section):
+    """Processors of the application's own, as ``module:Class``, and what one run may take before it is stopped."""
+
+    processors: list[str] = Field(default_factory=list)
+    timeout: float = Field(default=60, gt=0, le=3600)  # seconds
+    memory: int = Field(default=1024, ge=128)  # MiB
+    output: int = Field(default=256, ge=1)  # MiB of one file that it writes
+
+
 class Settings(Section):
     """The whole configuration, checked."""
 
@@ -161,6 +170,7 @@ class Settings(Section):
     logging: LoggingSettings = LoggingSettings()
     security: SecuritySettings = SecuritySettings()
     multi_tenancy: MultiTenancySettings = MultiTenancySettings()
+    processing: ProcessingSettings = ProcessingSettings()
     app: dict[str, Any] = Field(default_factory=dict)
 
     @property

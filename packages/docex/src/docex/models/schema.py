@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from docex.models import holdings, tables
+from docex.models import holdings, processing, tables
 
-__all__ = ["compared", "holdings", "metadata", "tables"]
+__all__ = ["compared", "holdings", "metadata", "processing", "tables"]
 
 metadata = tables.metadata
 
