@@ -62,7 +62,7 @@ def _differences(found: Shape, expected: Shape) -> Iterator[Difference]:
         table = _table_of(kind, name, unknown | missing)
         if table in unknown or (kind is Kind.SEQUENCE and name.removesuffix(" owned") in owned):
             continue  # goes with its table
-        if kind in (Kind.RIGHT, Kind.OWNER, Kind.COMMENT) and wanted is None:
+        if kind in (Kind.RIGHT, Kind.OWNER) and wanted is None:
             continue  # of what is unknown itself
         if table in missing and kind in (Kind.COLUMN, Kind.OWNER):
             continue  # comes with its table
