@@ -7,27 +7,37 @@ their process.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from docex import fsck
 from docex.config.docex_config import DocEXConfig
-from docex.config.settings import LoggingSettings, Settings, defaults
+from docex.config.settings import LoggingSettings, defaults
 from docex.context import UserContext
 from docex.database import check_database, close_connections, open_database
-from docex.docbasket import DocBasket, new_storage_config
+from docex.docbasket import DocBasket, Hit, found_texts
 from docex.document import Document
 from docex.errors import ConfigurationError, DatabaseError, NotInitialized, StorageError
+from docex.fsck import Report
 from docex.models.metadata_keys import MetadataKey
 from docex.models.records import BasketRecord
+from docex.processing import Processing
+from docex.routes import Routes
+from docex.services.audit import AuditTrail
 from docex.services.docbasket_service import Basket, DocBasketService
+from docex.services.event_service import EventService
+from docex.services.operation_service import OperationService
+from docex.services.usage_service import Usage, UsageService
+from docex.storage import new_storage_config, storage_base, storage_for
+from docex.storage.base import Storage
 from docex.storage.filesystem import probe
 
 logger = logging.getLogger(__name__)
 
 
-class DocEX:
+class DocEX(Routes, Processing):
     """The documents of one tenant, or of the whole installation when multi-tenancy is not enabled."""
 
     def __init__(self, user_context: UserContext | None = None, *, provision: bool | None = None) -> None:
@@ -51,9 +61,8 @@ class DocEX:
             logger.warning("tenant_id %r has no effect: multi-tenancy is not enabled", tenant_id)
         if provision is None:
             provision = settings.provisions_on_access
-        user_id = user_context.user_id if user_context else "docex"
-        self.db = open_database(settings, tenant_id, user_id, provision=provision)
-        self._storage_base = _storage_base(settings)
+        self.db = open_database(settings, tenant_id, user_context, provision=provision)
+        self._settings = settings
         self._baskets = DocBasketService(self.db)
 
     def __repr__(self) -> str:
@@ -116,7 +125,7 @@ class DocEX:
             return [str(error)]
         found = []
         try:
-            probe(_storage_base(settings), keep=False)
+            probe(storage_base(settings), keep=False)
         except StorageError as error:
             found.append(str(error))
         try:
@@ -157,7 +166,7 @@ class DocEX:
 
         :raises BasketExists: there is one of that name; it is a ValueError. See :meth:`basket`.
         """
-        return self._basket(self._baskets.create(name, description, new_storage_config(storage_config)))
+        return self._basket(self._baskets.create(name, description, new_storage_config(self._settings, storage_config)))
 
     def basket(
         self, basket_name: str, description: str | None = None, storage_config: Mapping[str, Any] | None = None
@@ -165,7 +174,7 @@ class DocEX:
         """The basket of that name, made if there is none."""
         found = self._baskets.find_by_name(basket_name)
         if found is None:
-            config = new_storage_config(storage_config)
+            config = new_storage_config(self._settings, storage_config)
             found = self._baskets.find_or_create(basket_name, description, config)  # another process may be making it
         return self._basket(found)
 
@@ -217,18 +226,64 @@ class DocEX:
         basket = self.get_basket(basket_id, basket_name)
         return None if basket is None else basket.get_document(document_id)
 
+    def search(self, query: str, limit: int = 10, offset: int = 0) -> list[Hit]:
+        """Documents of all baskets whose text has the words of the query: see :meth:`DocBasket.search`."""
+        baskets = {basket.id: basket for basket in self.list_baskets()}
+        return found_texts(self.db, baskets, query, None, limit, offset)
+
+    # -- the tenant ----------------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> EventService:
+        """The outbox: what happened, to be claimed and worked on."""
+        return EventService(self.db)
+
+    @property
+    def operations(self) -> OperationService:
+        """Operations that wait for each other, and their runner."""
+        return OperationService(self.db)
+
+    @property
+    def audit_trail(self) -> AuditTrail:
+        """Who changed what."""
+        return AuditTrail(self.db)
+
+    def get_usage(self) -> Usage:
+        """How many documents and bytes are held, and how many may be."""
+        return UsageService(self.db).get()
+
+    def set_quota(self, max_documents: int | None = None, max_bytes: int | None = None) -> Usage:
+        """Set both limits; None is no limit. What is held already stays, even when it is more."""
+        return UsageService(self.db).set_limits(max_documents, max_bytes)
+
+    @property
+    def storage(self) -> Storage:
+        """The storage that baskets are kept in unless they name another."""
+        return storage_for(self._settings, self.db.tenant_id, {"type": self._settings.storage.type})
+
+    def fsck(
+        self,
+        *,
+        mend: bool = False,
+        verify: bool = False,
+        older_than: float = 3600.0,
+        progress: Callable[[int], object] | None = None,
+    ) -> Report:
+        """Hold rows and storage against each other; ``mend`` what can be mended without inventing anything.
+
+        ``verify`` reads every content and compares its checksum. What no row names is passed over while it is younger
+        than ``older_than`` seconds: it may belong to work under way.
+        """
+        return fsck.check(self, mend=mend, verify=verify, older_than=older_than, progress=progress)
+
     def _basket(self, basket: Basket) -> DocBasket:
-        return DocBasket(self.db, self._storage_base, basket)
+        return DocBasket(self.db, self._settings, basket)
 
 
 def write_configuration(file: DocEXConfig, sections: Mapping[str, Any]) -> None:
     """Merge sections into a configuration whose storage directory can be written: see :meth:`DocEX.setup`."""
-    probe(_storage_base(file.preview(**sections)), keep=True)
+    probe(storage_base(file.preview(**sections)), keep=True)
     file.setup(**sections)
-
-
-def _storage_base(settings: Settings) -> Path:
-    return Path(settings.storage.filesystem.path).expanduser().absolute()
 
 
 def _log_to(settings: LoggingSettings) -> None:

@@ -58,7 +58,11 @@ BINARY_SUFFIXES = frozenset(
     )
     for name in names.split()
 )
-_TEXT = bytes(range(32, 128)) + b"\r\n\t"
+TEXT_LIMIT = 1024 * 1024  # bytes; the text of a longer content is not kept in the database
+SEARCH_LIMIT = 400_000  # bytes of a text that can be searched: PostgreSQL allows 1 MiB of words and their positions
+
+# A text has none of these, except the ends of lines and pages, and tabs.
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\r")) + b"\x7f"
 
 
 def content_type(suffix: str) -> str:
@@ -69,14 +73,21 @@ def content_type(suffix: str) -> str:
 
 def is_binary(suffix: str, sample: bytes) -> bool:
     """Whether a file with this suffix and these first bytes is kept as bytes only, without its text in the database."""
-    return suffix.lower() in BINARY_SUFFIXES or bool(sample.translate(None, _TEXT))
+    return suffix.lower() in BINARY_SUFFIXES or len(sample.translate(None, _CONTROLS)) != len(sample)
 
 
-def text_of(suffix: str, sample: bytes, content: bytes) -> str | None:
-    """The text of a content, every line end as it is; None for a binary."""
-    if is_binary(suffix, sample) or b"\0" in content:  # PostgreSQL's text holds no NUL
+def text_of(suffix: str, sample: bytes, content: bytes | None) -> str | None:
+    """The text of a content (UTF-8), every line end as it is; None for a binary, or one too long to be kept."""
+    if content is None or is_binary(suffix, sample) or b"\0" in content:  # PostgreSQL's text holds no NUL
         return None
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+def searchable(text: str) -> str:
+    """The start of a text, as long as it can be searched, cut where a character ends."""
+    if len(text) * 4 <= SEARCH_LIMIT:
+        return text
+    return text.encode("utf-8", "replace")[:SEARCH_LIMIT].decode("utf-8", "ignore").replace("\0", " ")

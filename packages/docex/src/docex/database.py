@@ -6,9 +6,7 @@ on the same tables. Tables are made where there are none; existing ones are neve
 
 from __future__ import annotations
 
-import logging
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,15 +17,15 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from docex.config.settings import DatabaseSettings, Settings
+from docex.context import UserContext
 from docex.errors import ClosedError, DatabaseError, TenantRequired
+from docex.settling import settle, settle_all
 from docex.tenancy import close_all, ensure, existing, postgres_url, tenancy_for, tenant_errors, tenants
 from tenantry import Migrations, Tenancy
 from tenantry.errors import StoreError, StoreMissing, TenancyError
 from tenantry.migrations import online
 from tenantry.stores.faults import faults
 from tenantry.stores.sqlite import engine_for
-
-logger = logging.getLogger(__name__)
 
 # A version table of its own name: the database may be another application's too, and that one's may be called
 # alembic_version.
@@ -45,6 +43,12 @@ class Database(Protocol):
     """Where the rows of one DocEX object are; ``tenant_id`` is None when there are no tenants."""
 
     tenant_id: str | None
+    user_context: UserContext | None  # who works; written with every change
+    enforced: bool  # whether the user's roles are checked
+
+    @property
+    def user_id(self) -> str | None:
+        """The user whose changes these are."""
 
     def session(self, *, write: bool = False) -> AbstractContextManager[Session]:
         """One transaction; commits at the end of the block, rolls back when an exception leaves it.
@@ -56,21 +60,24 @@ class Database(Protocol):
         """Refuse further sessions. Connections are shared with other objects and stay with their pool."""
 
 
-def open_database(settings: Settings, tenant_id: str | None, user_id: str, *, provision: bool) -> Database:
+def open_database(
+    settings: Settings, tenant_id: str | None, user_context: UserContext | None, *, provision: bool
+) -> Database:
     """The database of the configuration, or of one of its tenants, which ``provision`` makes if need be.
 
     :raises TenantRequired: there are tenants and none was named. :raises the errors of docex.tenancy.
     """
+    enforced = settings.security.enforce_user_context
     if not settings.by_tenant:
-        return SingleDatabase(settings.database)
+        return SingleDatabase(settings.database, user_context, enforced=enforced)
     if not tenant_id:
         raise TenantRequired()
     tenancy = tenancy_for(settings)
     if provision:
-        ensure(tenancy, tenant_id, user_id)
+        ensure(tenancy, tenant_id, user_context.user_id if user_context else "docex")
     else:
         existing(tenancy, tenant_id)
-    return TenantDatabase(tenancy, tenant_id)
+    return TenantDatabase(tenancy, tenant_id, user_context, enforced=enforced)
 
 
 def check_database(settings: Settings) -> None:
@@ -86,6 +93,7 @@ def check_database(settings: Settings) -> None:
 
 def close_connections() -> None:
     """Close every connection of this process. Objects made before may be used again: they connect anew."""
+    settle_all()
     close_all()
     with _guard:
         for key, engines in _engines.items():
@@ -95,14 +103,35 @@ def close_connections() -> None:
         _ready.clear()
 
 
-class TenantDatabase:
+class _Work:
+    """Who works on a database, and whether that is still wanted."""
+
+    def __init__(self, tenant_id: str | None, user_context: UserContext | None, enforced: bool) -> None:
+        self.tenant_id = tenant_id
+        self.user_context = user_context
+        self.enforced = enforced
+        self._closed = False
+
+    @property
+    def user_id(self) -> str | None:
+        """See :class:`Database`."""
+        return self.user_context.user_id if self.user_context else None
+
+    def close(self) -> None:
+        """See :class:`Database`."""
+        self._closed = True
+        settle_all()
+
+
+class TenantDatabase(_Work):
     """One tenant's rows. The tenant was found active when this was made; later it is asked for again."""
 
-    def __init__(self, tenancy: Tenancy, tenant_id: str) -> None:
-        self.tenant_id: str | None = tenant_id
+    def __init__(
+        self, tenancy: Tenancy, tenant_id: str, user_context: UserContext | None = None, *, enforced: bool = False
+    ) -> None:
+        super().__init__(tenant_id, user_context, enforced)
         self._id = tenant_id
         self._tenancy = tenancy
-        self._closed = False
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[Session]:
@@ -123,18 +152,15 @@ class TenantDatabase:
         location = self._tenancy.get(self._id).location
         return StoreMissing(self._id, self._tenancy.store.kind, location)
 
-    def close(self) -> None:
-        """See :class:`Database`."""
-        self._closed = True
 
-
-class SingleDatabase:
+class SingleDatabase(_Work):
     """The rows of a DocEX without tenants: a SQLite file, or the tables of a PostgreSQL database."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, user_context: UserContext | None = None, *, enforced: bool = False
+    ) -> None:
         """Make the tables, or bring them to this release, if that was not done before."""
-        self.tenant_id: str | None = None
-        self._closed = False
+        super().__init__(None, user_context, enforced)
         self._place = _place(settings)
         with tenant_errors(""), faults(self._place):
             self._engines = _opened(settings)
@@ -150,27 +176,11 @@ class SingleDatabase:
             if write:
                 _settle(session)
 
-    def close(self) -> None:
-        """See :class:`Database`."""
-        self._closed = True
-
 
 def _settle(session: Session) -> None:
-    """Bring what was committed from SQLite's write-ahead log into the database file, as far as no reader is in the way.
-
-    People back a tenant up by copying that one file; what stands only in the log would be missing from the copy.
-    """
     engine = session.get_bind().engine
     if engine.dialect.name == "sqlite":
-        driver = engine.raw_connection()  # outside any transaction, where a checkpoint must run
-        try:
-            driver.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").close()
-        except sqlite3.Error as error:
-            # The commit stands in the log all the same, so it must not be told as a failure; the next write tries
-            # again.
-            logger.warning("could not bring the last change into the database file: %s", error)
-        finally:
-            driver.close()
+        settle(engine)
 
 
 def _place(settings: DatabaseSettings) -> str:

@@ -3,34 +3,71 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement
 
-from docex.contents import content_type, is_binary, text_of
+from docex import access
+from docex.contents import SEARCH_LIMIT, content_type, is_binary, text_of
 from docex.database import Database
 from docex.document import Document
-from docex.errors import ConfigurationError, DocexError, DocumentError, DocumentNotFound, DocumentRejected
+from docex.errors import ContentMissing, DocexError, DocumentError, DocumentNotFound
 from docex.models.metadata_keys import MetadataKey
-from docex.models.tables import DocumentRow, new_id
+from docex.models.tables import DocumentRow, new_id, table_of
 from docex.names import sanitise, sanitise_suffix
+from docex.services import content_service, texts
 from docex.services.docbasket_service import Basket, DocBasketService
-from docex.services.document_service import DocumentService, Draft
-from docex.services.metadata_service import MetadataService, encoded, having
-from docex.storage.filesystem import FilesystemStorage, Staged
+from docex.services.document_service import DocumentService, Removed, Version
+from docex.services.intake import Draft, Intake
+from docex.services.metadata_service import Condition, MetadataService, encoded, having, meeting
+from docex.sources import Given, Source, opened
+from docex.storage import storage_for
+from docex.storage.base import Staged
 
-LARGEST = 2**31 - 1  # bytes; document.size is an INTEGER
+if TYPE_CHECKING:
+    from docex.config.settings import Settings
+    from docex.directories import DirectoryReport
+    from docex.services.details import Details
+
 LONGEST_TYPE = 50  # characters
+COLUMNS = (
+    "id",
+    "name",
+    "path",
+    "document_type",
+    "content_type",
+    "size",
+    "checksum",
+    "status",
+    "created_at",
+    "updated_at",
+)
+DEFAULT_COLUMNS = ("id", "name", "document_type", "status", "size", "created_at")
+
+
+class Page(NamedTuple):
+    """Documents of one page, and the cursor that asks for the next; None at the end."""
+
+    documents: list[Document]
+    next: str | None
+
+
+class Hit(NamedTuple):
+    """A document that a full-text search found."""
+
+    document: Document
+    rank: float  # the higher, the better; comparable within one answer only
+    snippet: str  # a part of the text, the matches between [ and ]
 
 
 class DocBasket:
     """A basket as it was when it was read. Made by the methods of :class:`~docex.application.DocEX` only."""
 
-    def __init__(self, db: Database, storage_base: Path, basket: Basket) -> None:
+    def __init__(self, db: Database, settings: Settings, basket: Basket) -> None:
         self.id: str = basket.id
         self.name: str = basket.name
         self.description: str | None = basket.description
@@ -40,11 +77,20 @@ class DocBasket:
         self.updated_at: datetime = basket.updated_at
         self.documents = DocumentService(db, basket.id)
         self.metadata = MetadataService(db)
-        self.storage = _storage(self.storage_config, storage_base, db.tenant_id)
+        self.storage = storage_for(settings, db.tenant_id, self.storage_config)
+        self.folder = str(self.storage_config["basket_path"])
+        self._intake = Intake(db, basket.id, self.storage)
         self._rows = DocBasketService(db)
+        self._db = db
+        self.settings = settings
 
     def __repr__(self) -> str:
         return f"<DocBasket {self.id} {self.name!r}>"
+
+    @property
+    def db(self) -> Database:
+        """The tenant's database."""
+        return self._db
 
     @property
     def storage_type(self) -> str:
@@ -52,92 +98,131 @@ class DocBasket:
         return str(self.storage_config["type"])
 
     def get_basket_path(self) -> str:
-        """The directory of the contents."""
-        return str(self.storage.root)
+        """Where people find the contents by readable names."""
+        return self.storage.location(self.folder)
 
-    # -- documents -----------------------------------------------------------------------------------------------------
+    # -- taking in -----------------------------------------------------------------------------------------------------
 
     def add(
-        self, file_path: str | os.PathLike[str], document_type: str = "file", metadata: Mapping[str, Any] | None = None
+        self,
+        file_path: Given,
+        document_type: str = "file",
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
     ) -> Document:
-        """Add a file as a document; its bytes are kept exactly.
+        """Add a file, bytes, or what can be read in binary mode, as a document; its bytes are kept exactly.
 
         A file with the same content that was added from the same path before gives that document again, and an event.
+        ``name`` says what bytes are called. A content of any size takes little memory.
 
-        :raises DocumentRejected: the file is missing (then it is a FileNotFoundError too) or cannot be read.
+        :raises DocumentRejected: the file is missing (then it is a FileNotFoundError too), cannot be read, or changes.
         :raises MetadataRejected: a metadata value has no JSON form. :raises StorageError: the content cannot be kept.
+        :raises QuotaExceeded: the tenant would hold more than it may. Whatever is raised, nothing is kept.
         """
-        if not 0 < len(document_type) <= LONGEST_TYPE:
-            raise DocumentError(f"document_type must be text of 1 to {LONGEST_TYPE} characters")
-        path, given = Path(file_path), dict(metadata or {})
-        original = str(given.setdefault(MetadataKey.ORIGINAL_FILENAME.value, _storable(path.name)))
-        kept = encoded(given)
-        with self.storage.receive(path) as staged:
-            _refuse_oversize(path, staged)
-            source = _storable(os.fspath(file_path))
-            known = self.documents.duplicate(source, staged.checksum)
-            if known is not None:
-                return Document(self, known)
-            stem, suffix = sanitise(Path(original).stem), sanitise_suffix(path.suffix or Path(original).suffix)
-            document_id = new_id("doc")
-            draft = Draft(
-                id=document_id,
-                name=f"{stem}{suffix}",
-                source=source,
-                path=f"{stem}_{document_id[-6:]}{suffix}",
-                content_type=content_type(suffix),
-                document_type=document_type,
-                text=_text(suffix, staged),
-                size=staged.size,
-                checksum=staged.checksum,
-                metadata=kept,
-            )
-            self.storage.publish(staged, draft.path)
-            try:
-                record = self.documents.create(draft)
-            except BaseException:
-                self._discard(document_id, draft.path)
-                raise
-            if record.id != document_id:  # another process added the same file in between
-                self.storage.delete(draft.path)
-            return Document(self, record)
+        access.check(self._db, access.WRITE)
+        with opened(file_path, name) as source, self.storage.receive(source.reader, source.source) as staged:
+            draft = self.draft(source, staged, document_type, metadata)
+            return self.take_in([draft])[0][0]
 
-    def update_document(self, document_id: str, file_path: str | os.PathLike[str]) -> Document:
-        """Give a document the content of another file. The earlier content stays, as a version.
+    def add_directory(
+        self,
+        directory: str | os.PathLike[str],
+        document_type: str = "file",
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        pattern: str = "*",
+        recursive: bool = True,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> DirectoryReport:
+        """Add the files of a directory whose names match, many in one transaction: much quicker than one by one.
+
+        ``progress`` is called with how many files are done and how many there are. A file that cannot be added stops
+        nothing: the report tells of it. Symbolic links are not followed. A run that was killed can be repeated: what
+        was added is found again.
+
+        :raises DocumentRejected: it is no directory that can be read.
+        """
+        from docex.directories import add_directory
+
+        return add_directory(self, directory, document_type, metadata, pattern, recursive, progress)
+
+    def update_document(self, document_id: str, file_path: Given, *, name: str | None = None) -> Document:
+        """Give a document another content. The earlier one stays, as a version.
 
         :raises DocumentNotFound: this basket holds no such document. :raises the errors of :meth:`add`.
         """
-        path = Path(file_path)
+        access.check(self._db, access.WRITE)
         present = self.documents.get(document_id)
         if present is None:
             raise DocumentNotFound(document_id)
-        with self.storage.receive(path) as staged:
-            _refuse_oversize(path, staged)
-            stem, suffix = sanitise(path.stem), sanitise_suffix(path.suffix)
-            text = _text(suffix, staged)
-            draft = Draft(
-                name=f"{stem}{suffix}",
-                source=_storable(os.fspath(file_path)),
-                # The last part tells versions apart; which is the how-manyeth is said by the history.
-                path=f"{stem}_{document_id[-6:]}_{new_id('fhi')[-8:]}{suffix}",
-                content_type=content_type(suffix),
-                document_type=present.document_type,
-                text=text,
-                size=staged.size,
-                checksum=staged.checksum,
-                metadata=encoded(_description(path, suffix, staged, text)),
-            )
-            self.storage.publish(staged, draft.path)
+        with opened(file_path, name) as source, self.storage.receive(source.reader, source.source) as staged:
+            plain = self.draft(source, staged, present.document_type, None, document_id)
+            described = _description(source, Path(plain.name).suffix, plain)
+            draft = Draft(**{**vars(plain), "metadata": encoded(described)})
+            self._publish([draft])
             try:
-                return Document(self, self.documents.replace(document_id, draft))
+                self.storage.link(self.storage.content_key(staged.checksum, draft.path), self._readable(draft.path))
+                return Document(self, self._intake.replace(document_id, draft, self.storage.publish))
             except BaseException:
-                self._discard(document_id, draft.path)
+                self._take_back([draft])
                 raise
+
+    def draft(
+        self,
+        source: Source,
+        staged: Staged,
+        document_type: str,
+        metadata: Mapping[str, Any] | None,
+        document_id: str | None = None,
+    ) -> Draft:
+        """What a received content is to be as a document, or as a new version of one; nothing is stored."""
+        if not 0 < len(document_type) <= LONGEST_TYPE:
+            raise DocumentError(f"document_type must be text of 1 to {LONGEST_TYPE} characters")
+        given = dict(metadata or {})
+        original = str(given.setdefault(MetadataKey.ORIGINAL_FILENAME.value, source.name))
+        stem = sanitise(Path(original).stem)
+        suffix = sanitise_suffix(Path(source.name).suffix or Path(original).suffix)
+        text = text_of(suffix, staged.sample, staged.data)
+        # The last part tells versions apart; which is the how-manyeth is said by the history.
+        version = "" if document_id is None else f"_{new_id('fhi')[-8:]}"
+        document_id = document_id or new_id("doc")
+        path = f"{stem}_{document_id[-6:]}{version}{suffix}"
+        return Draft(
+            staged=staged,
+            name=f"{stem}{suffix}",
+            source=source.source,
+            path=path,
+            content_type=content_type(suffix),
+            document_type=document_type,
+            text=text,
+            metadata=encoded(given),
+            id=document_id,
+            text_for_search=_start(suffix, staged) if text is None and staged.data is None else None,
+        )
+
+    def take_in(self, drafts: Sequence[Draft]) -> list[tuple[Document, bool]]:
+        """Store drafts as documents, all or none; of each tells whether it is new or was there already."""
+        self._publish(drafts)
+        linked: list[Draft] = []
+        try:
+            for draft in drafts:
+                linked.append(self._linked(draft))
+            results = self._intake.add(linked, self.storage.publish)
+        except BaseException:
+            self._take_back(linked or drafts)
+            raise
+        for draft, (details, new) in zip(linked, results, strict=True):
+            if not new or details.id != draft.id:
+                self.storage.unlink(self._readable(draft.path))
+        return [(Document(self, details), new) for details, new in results]
+
+    # -- looking -------------------------------------------------------------------------------------------------------
 
     def get_document(self, document_id: str) -> Document | None:
         """The document of an id, if this basket holds it."""
-        record = self.documents.get(document_id)
-        return None if record is None else Document(self, record)
+        details = self.documents.get(document_id)
+        return None if details is None else Document(self, details)
 
     def list_documents(
         self,
@@ -149,10 +234,55 @@ class DocBasket:
         document_type: str | None = None,
     ) -> list[Document]:
         """Documents, newest first; ``order_by``: created_at, updated_at, name, size or status."""
-        records = self.documents.list(
+        found = self.documents.list(
             *_filters(status, document_type), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
         )
-        return [Document(self, record) for record in records]
+        return [Document(self, details) for details in found]
+
+    def list(self, *arguments: Any, **options: Any) -> Any:
+        """The same as :meth:`list_documents`, under its older name."""
+        return self.list_documents(*arguments, **options)
+
+    def page_documents(
+        self,
+        size: int = 100,
+        after: str | None = None,
+        order_by: str = "created_at",
+        order_desc: bool = True,
+        status: str | None = None,
+        document_type: str | None = None,
+    ) -> Page:
+        """One page of documents; ``after`` is the ``next`` of the page before.
+
+        Unlike an offset, a page costs the same however far behind it is, and nothing is shown twice or left out when
+        documents come and go meanwhile.
+        """
+        found, following = self.documents.page(
+            *_filters(status, document_type), size=size, after=after, order_by=order_by, order_desc=order_desc
+        )
+        return Page([Document(self, details) for details in found], following)
+
+    def list_documents_with_metadata(
+        self,
+        columns: Iterable[str] | None = None,
+        filters: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        order_by: str | None = None,
+        order_desc: bool = False,
+    ) -> Sequence[dict[str, Any]]:
+        """Documents as mappings of the columns asked for; ``filters`` are values that columns must equal.
+
+        :raises ValueError: none of the columns is known.
+        """
+        return self.documents.columns(
+            _columns(columns),
+            *(table_of(DocumentRow).c[name] == value for name, value in (filters or {}).items() if name in COLUMNS),
+            limit=limit,
+            offset=offset,
+            order_by=order_by,
+            order_desc=order_desc,
+        )
 
     def count_documents(self, status: str | None = None, document_type: str | None = None) -> int:
         """How many documents the basket holds."""
@@ -165,21 +295,70 @@ class DocBasket:
         offset: int | None = None,
         order_by: str | None = None,
         order_desc: bool = False,
-    ) -> list[Document]:
+    ) -> Sequence[Document]:
         """Documents that carry all the given values (``777`` is not ``"777"``), or a text under any key.
 
         No condition finds nothing.
         """
         if not metadata:
             return []
-        records = self.documents.list(
+        found = self.documents.list(
             having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
         )
-        return [Document(self, record) for record in records]
+        return [Document(self, details) for details in found]
+
+    def find_documents_by_metadata_with_metadata(
+        self,
+        metadata: Mapping[str, Any] | str,
+        columns: Iterable[str] | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        order_by: str | None = None,
+        order_desc: bool = False,
+    ) -> Sequence[dict[str, Any]]:
+        """What :meth:`find_documents_by_metadata` finds, as mappings of the columns asked for."""
+        names = _columns(columns)
+        if not metadata:
+            return []
+        return self.documents.columns(
+            names, having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
+        )
 
     def count_documents_by_metadata(self, metadata: Mapping[str, Any] | str) -> int:
         """How many documents :meth:`find_documents_by_metadata` would find."""
         return self.documents.count(having(metadata)) if metadata else 0
+
+    def find_documents_where(
+        self,
+        conditions: Sequence[Condition],
+        limit: int | None = None,
+        offset: int | None = None,
+        order_by: str | None = None,
+        order_desc: bool = False,
+    ) -> Sequence[Document]:
+        """Documents whose metadata meets all conditions, each ``(key, operator, value)``.
+
+        Operators: ``=`` ``!=`` (any JSON value), ``<`` ``<=`` ``>`` ``>=`` (numbers with numbers, texts with texts by
+        code points, of their first 256 characters), ``prefix`` (text), ``exists`` (True or False). No condition finds
+        nothing.
+
+        :raises QueryRejected: an operator is not known, or cannot compare such a value.
+        """
+        if not conditions:
+            return []
+        found = self.documents.list(
+            meeting(conditions), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
+        )
+        return [Document(self, details) for details in found]
+
+    def search(self, query: str, limit: int = 10, offset: int = 0) -> Sequence[Hit]:
+        """Documents whose text has the words of the query, best first, with a snippet of each.
+
+        ``glob* "late payment" -draft``: a beginning, words that stand together, what must not occur. All must be met.
+
+        :raises QueryRejected: no word must occur.
+        """
+        return found_texts(self._db, {self.id: self}, query, self.id, limit, offset)
 
     def delete_document(self, document_id: str) -> None:
         """Remove a document, all its versions included.
@@ -187,16 +366,22 @@ class DocBasket:
         :raises DocumentNotFound: this basket holds no such document.
         """
         # The rows first: were it cut in between, a file would be left over, and no document would lack its content.
-        for key in self.documents.delete(document_id):
-            self.storage.delete(key)
+        self._clear(self.documents.delete([document_id]))
 
     # -- the basket ----------------------------------------------------------------------------------------------------
 
     def delete(self) -> None:
         """Remove the basket with its documents and their contents. :raises BasketNotFound: it was removed before."""
-        for key in self._rows.delete(self.id):
-            self.storage.delete(key)
-        self.storage.remove()
+        self._clear(self._rows.delete(self.id))
+        self.storage.remove_folder(self.folder)
+
+    def set_status(self, status: str) -> None:
+        """Make the basket ``active``, or ``inactive``: then it takes no documents in."""
+        self.status = self._rows.update(self.id, status=status).status
+
+    def set_description(self, description: str) -> None:
+        """Say what the basket is for."""
+        self.description = self._rows.update(self.id, description=description).description
 
     def get_stats(self) -> dict[str, Any]:
         """The basket's details with ``document_counts`` (by status) and ``type_counts``."""
@@ -212,66 +397,122 @@ class DocBasket:
             "updated_at": self.updated_at,
         }
 
-    def _discard(self, document_id: str, key: str) -> None:
-        """Remove a content whose rows were not written.
+    def get_totals(self) -> tuple[int, int]:
+        """How many documents the basket holds, and how many bytes their present contents have: what goes with it."""
+        return self._rows.totals(self.id)
 
-        When the connection broke during COMMIT nobody knows whether they were: then it stays, since a file too many
-        is harmless and a document without its content is not.
+    # -- contents ------------------------------------------------------------------------------------------------------
+
+    def content_key(self, document_id: str, version: Version) -> str:
+        """Where the bytes of a version are. :raises ContentMissing: they are not in this basket's storage."""
+        if version.place is None:  # written by revision 0001
+            return self._readable(version.path)
+        if version.key is None or version.place != self.storage.place:
+            raise ContentMissing(document_id, version.path)
+        return version.key
+
+    def _readable(self, path: str) -> str:
+        return f"{self.folder}/{path}"
+
+    def _publish(self, drafts: Sequence[Draft]) -> None:
+        missing: dict[str, Staged] = {}
+        for draft in drafts:
+            key = self.storage.content_key(draft.staged.checksum, draft.path)
+            if key not in missing and not self.storage.exists(key):
+                missing[key] = draft.staged
+        if missing:
+            self.storage.publish([(staged, key) for key, staged in missing.items()])
+
+    def _linked(self, draft: Draft) -> Draft:
+        key = self.storage.content_key(draft.staged.checksum, draft.path)
+        try:
+            self.storage.link(key, self._readable(draft.path))
+        except FileExistsError:
+            # Two ids of documents with one name end alike: more of the id tells them apart.
+            longer = draft.path.replace(f"_{draft.id[-6:]}", f"_{draft.id[4:]}", 1)
+            draft = Draft(**{**vars(draft), "path": longer})
+            self.storage.link(key, self._readable(longer))
+        return draft
+
+    def _take_back(self, drafts: Sequence[Draft]) -> None:
+        """Remove contents whose rows were not written.
+
+        When the connection broke during COMMIT nobody knows whether they were: what is counted stays, and while the
+        database cannot be asked everything does, since a file too many is harmless.
         """
         with suppress(DocexError):
-            record = self.documents.get(document_id)
-            if record is None or record.path != key:
-                self.storage.delete(key)
+            kept = {version["internal_path"] for draft in drafts for version in self.documents.versions(draft.id)}
+            for draft in drafts:
+                if draft.path not in kept:
+                    self.storage.unlink(self._readable(draft.path))
+            self.storage.remove_folder(self.folder)  # if this made it
+            content_service.reap(self._db, self.storage, {draft.staged.checksum for draft in drafts})
+
+    def _clear(self, removed: Removed) -> None:
+        for path in removed.paths:
+            self.storage.unlink(self._readable(path))
+        here = [checksum for place, checksum in removed.idle if place == self.storage.place]
+        content_service.reap(self._db, self.storage, here)
 
 
-def new_storage_config(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a new basket records about its storage: the type, and a path if one was given instead of the configured.
+def found_texts(
+    db: Database, baskets: Mapping[str, DocBasket], query: str, basket_id: str | None, limit: int, offset: int
+) -> list[Hit]:
+    """A full-text search; of every basket that may hold what it finds, the object is given."""
+    access.check(db, access.READ)
+    with db.session() as session:
+        hits = texts.search(session.connection(), query, basket_id, limit, offset)
+    found: dict[str, tuple[DocBasket, Details]] = {}
+    for basket in baskets.values():
+        wanted = [hit.document_id for hit in hits if hit.document_id not in found]
+        if wanted:
+            for details in basket.documents.list(DocumentRow.id.in_(wanted)):
+                found[details.id] = (basket, details)
+    # One that was removed meanwhile is left out.
+    return [Hit(Document(*found[hit.document_id]), hit.rank, hit.snippet) for hit in hits if hit.document_id in found]
 
-    :raises ConfigurationError: something else was given.
-    """
-    config = {"type": "filesystem", **(given or {})}
-    if config["type"] != "filesystem":
-        raise ConfigurationError("storage_config", f"type {config['type']!r} is not known; use 'filesystem'.")
-    if set(config) - {"type", "path"} or not isinstance(config.get("path", ""), str):
-        raise ConfigurationError("storage_config", "expected {'type': 'filesystem', 'path': '...'}.")
-    return config
 
-
-def _storage(config: Mapping[str, Any], base: Path, tenant_id: str | None) -> FilesystemStorage:
-    parts = [part for part in (tenant_id, config["basket_path"]) if part is not None]
-    return FilesystemStorage(Path(config.get("path") or base), "/".join(parts))
-
-
-def _filters(status: str | None, document_type: str | None) -> list[ColumnElement[bool]]:
-    pairs = ((DocumentRow.status, status), (DocumentRow.document_type, document_type))
+def _filters(status: str | None, document_type: str | None) -> Sequence[ColumnElement[bool]]:
+    columns = table_of(DocumentRow).c
+    pairs = ((columns.status, status), (columns.document_type, document_type))
     return [column == value for column, value in pairs if value is not None]
 
 
-def _refuse_oversize(path: Path, staged: Staged) -> None:
-    if staged.size > LARGEST:
-        raise DocumentRejected(path, f"it has {staged.size} bytes; at most {LARGEST} can be recorded.")
+def _columns(columns: Iterable[str] | None) -> Sequence[str]:
+    given = DEFAULT_COLUMNS if columns is None else tuple(columns)
+    known = [name for name in given if name in COLUMNS]
+    if not known:
+        raise ValueError(f"none of the columns is known: {', '.join(given)}; there are {', '.join(COLUMNS)}")
+    return known
 
 
-def _text(suffix: str, staged: Staged) -> str | None:
-    return None if is_binary(suffix, staged.sample) else text_of(suffix, staged.sample, staged.file.read_bytes())
+def _start(suffix: str, staged: Staged) -> str | None:
+    """The start of a text that is too long to be kept in the database."""
+    if is_binary(suffix, staged.sample):
+        return None
+    with staged.open() as file:
+        start = file.read(SEARCH_LIMIT)
+    try:
+        # The cut may go through a character.
+        return start.decode("utf-8") if b"\0" not in start else None
+    except UnicodeDecodeError as error:
+        return start[: error.start].decode("utf-8") if error.start > len(start) - 4 else None
 
 
-def _storable(path: str) -> str:
-    """A path as text that every database can hold: bytes that are not UTF-8 become escapes."""
-    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _description(path: Path, suffix: str, staged: Staged, text: str | None) -> dict[str, Any]:
+def _description(source: Source, suffix: str, draft: Draft) -> dict[str, Any]:
     """The metadata that a new version sets."""
-    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return {
-        MetadataKey.ORIGINAL_FILENAME.value: _storable(path.name),
-        MetadataKey.ORIGINAL_PATH.value: _storable(str(path)),
+    staged = draft.staged
+    described = {
+        MetadataKey.ORIGINAL_FILENAME.value: source.name,
+        MetadataKey.ORIGINAL_PATH.value: source.source,
         MetadataKey.FILE_TYPE.value: suffix.removeprefix("."),
         MetadataKey.FILE_SIZE.value: staged.size,
         MetadataKey.FILE_EXTENSION.value: suffix,
-        MetadataKey.ORIGINAL_FILE_TIMESTAMP.value: changed.isoformat(),
         MetadataKey.CONTENT_CHECKSUM.value: staged.checksum,
-        MetadataKey.CONTENT_LENGTH.value: staged.size if text is None else len(text),
+        MetadataKey.CONTENT_LENGTH.value: staged.size if draft.text is None else len(draft.text),
         MetadataKey.CONTENT_TYPE.value: content_type(suffix),
     }
+    if source.changed is not None:
+        changed = datetime.fromtimestamp(source.changed, UTC)
+        described[MetadataKey.ORIGINAL_FILE_TIMESTAMP.value] = changed.isoformat()
+    return described

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from docex.errors import ContentMissing, DocumentNotFound, StorageError
 from docex.models.records import DocumentRecord
+from docex.services.details import Details
 
 if TYPE_CHECKING:
     from docex.docbasket import DocBasket
+
+
+@dataclass(frozen=True)
+class RecordedOperation:
+    """An operation that was recorded with :meth:`Document.create_operation`."""
+
+    id: str
+    operation_type: str
+    status: str
+    details: Mapping[str, Any] | None
 
 
 class Document:
@@ -20,54 +31,105 @@ class Document:
     Made by the methods of :class:`~docex.docbasket.DocBasket` only.
     """
 
-    def __init__(self, basket: DocBasket, record: DocumentRecord) -> None:
+    __slots__ = (
+        "_basket",
+        "checksum",
+        "content_type",
+        "created_at",
+        "document_type",
+        "id",
+        "name",
+        "path",
+        "size",
+        "status",
+        "updated_at",
+    )
+
+    def __init__(self, basket: DocBasket, details: Details) -> None:
         self._basket = basket
-        self.id: str = record.id
-        self.name: str = record.name
-        self.path: str = record.path
-        self.content_type: str | None = record.content_type
-        self.document_type: str = record.document_type
-        self.size: int = record.size
-        self.checksum: str = record.checksum
-        self.status: str = record.status
-        self.created_at: datetime = record.created_at
-        self.updated_at: datetime = record.updated_at
+        (
+            self.id,
+            self.name,
+            self.path,
+            self.content_type,
+            self.document_type,
+            self.size,
+            self.checksum,
+            self.status,
+            self.created_at,
+            self.updated_at,
+        ) = details
 
     def __repr__(self) -> str:
         return f"<Document {self.id} {self.name!r}>"
 
+    @property
+    def basket(self) -> DocBasket:
+        """The basket that holds it."""
+        return self._basket
+
+    @property
+    def basket_id(self) -> str:
+        """The id of the basket that holds it."""
+        return self._basket.id
+
+    @property
+    def model(self) -> DocumentRecord:
+        """The same as :meth:`get_details`."""
+        return self.get_details()
+
     def get_details(self) -> DocumentRecord:
         """The document's present details. :raises DocumentNotFound: it was removed."""
-        record = self._basket.documents.get(self.id)
-        if record is None:
+        row = self._basket.documents.row(self.id)
+        if row is None:
             raise DocumentNotFound(self.id)
-        return record
+        return DocumentRecord.model_validate(row)
+
+    def open(self, version: int | None = None, start: int = 0) -> BinaryIO:
+        """The content as a stream, from byte ``start`` on; close it when done.
+
+        ``version``: an earlier content, counted from 1 as :meth:`get_versions` lists them.
+
+        :raises ContentMissing: the file is gone from the storage; it is a FileNotFoundError.
+        :raises ValueError: there is no such version.
+        """
+        found = self._basket.documents.version(self.id, version)
+        key = self._basket.content_key(self.id, found)
+        try:
+            return self._basket.storage.open(key, start)
+        except StorageError:
+            raise
+        except FileNotFoundError as error:
+            raise ContentMissing(self.id, found.path) from error
 
     def get_content(self, mode: str = "bytes", *, version: int | None = None) -> Any:
         """The content: ``bytes`` as they were added, ``text`` (UTF-8), or ``json`` (parsed).
-
-        ``version``: an earlier content, counted from 1 as :meth:`get_versions` lists them.
 
         :raises ValueError: another mode, no such version, or a content that is no text or JSON.
         :raises ContentMissing: the file is gone from the storage; it is a FileNotFoundError.
         """
         if mode not in ("bytes", "text", "json"):
             raise ValueError(f"mode must be 'bytes', 'text' or 'json', not {mode!r}")
-        key = self.get_details().path if version is None else self._version_key(version)
-        try:
-            content = self._basket.storage.load(key)
-        except StorageError:
-            raise
-        except FileNotFoundError as error:
-            raise ContentMissing(self.id, key) from error
+        with self.open(version) as file:
+            content = file.read()
         if mode == "bytes":
             return content
         text = content.decode("utf-8")
         return text if mode == "text" else json.loads(text)
 
+    def get_url(self, expires_in: int = 3600) -> str:
+        """An address from which anyone may read the content for so many seconds.
+
+        :raises StorageError: the basket's storage has none.
+        """
+        found = self._basket.documents.version(self.id)
+        return self._basket.storage.url(self._basket.content_key(self.id, found), expires_in)
+
     def get_versions(self) -> list[dict[str, Any]]:
-        """Every content the document has had, oldest first: ``original_path``, ``internal_path``, ``created_at``."""
-        return self._basket.documents.history(self.id)
+        """Every content the document has had, oldest first: ``original_path``, ``internal_path``, ``created_at``,
+        ``version``, ``size``, ``checksum``, ``user_id``.
+        """
+        return self._basket.documents.versions(self.id)
 
     def get_metadata(self) -> dict[str, Any]:
         """All metadata keys with their values."""
@@ -78,16 +140,36 @@ class Document:
         return self.get_metadata()
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Set the given keys; others stay as they are. :raises MetadataRejected: a value has no JSON form."""
-        self.get_details()
+        """Set the given keys; others stay as they are.
+
+        :raises MetadataRejected: a value has no JSON form. :raises DocumentNotFound: the document was removed.
+        """
         self._basket.metadata.update_metadata(self.id, metadata)
+
+    def delete_metadata(self, keys: Sequence[str]) -> int:
+        """Remove the given keys; returns how many were there."""
+        return self._basket.metadata.delete_metadata(self.id, keys)
+
+    def set_status(self, status: str) -> None:
+        """Give the document another status; an event tells of it."""
+        self._basket.documents.set_status(self.id, status)
+        self.status = status
+
+    def create_operation(
+        self, operation_type: str, status: str, details: Mapping[str, Any] | None = None, error: str | None = None
+    ) -> RecordedOperation:
+        """Record something that was done with the document, just now."""
+        made = self._basket.documents.create_operation(self.id, operation_type, status, details, error)
+        return RecordedOperation(made, operation_type, status, details)
 
     def get_operations(self) -> list[dict[str, Any]]:
         """What was done with the document, oldest first."""
         return self._basket.documents.operations(self.id)
 
-    def _version_key(self, version: int) -> str:
-        versions = self.get_versions()
-        if not 1 <= version <= len(versions):
-            raise ValueError(f"document {self.id} has versions 1 to {len(versions)}, not {version}")
-        return str(versions[version - 1]["internal_path"])
+    def get_route_operations(self) -> list[dict[str, Any]]:
+        """How the document was sent or fetched, oldest first."""
+        return self._basket.documents.route_operations(self.id)
+
+    def remove_from_basket(self) -> None:
+        """Remove the document, all its versions included."""
+        self._basket.delete_document(self.id)

@@ -47,6 +47,9 @@ was found and what to do next. Where users were promised a built-in type (``Valu
     |   +-- TransportError          RuntimeError    the other side cannot be reached, or says no
     |       +-- TransportUnavailable
     |       +-- TransportFileMissing FileNotFoundError
+    +-- TokenError              ValueError          a token for work over HTTP
+    |   +-- TokenRefused
+    |   +-- TokenNotFound
     +-- ProcessorError                              a processor, or its work on a document
         +-- ProcessorNotFound       ValueError
         +-- ProcessorRejected       ValueError
@@ -185,26 +188,25 @@ class DatabaseError(DocexError, RuntimeError):
 
 
 class AccessDenied(DocexError, PermissionError):
-    """The user's roles do not allow it. Fields: user id, the role that is needed, the roles the user has."""
+    """The user's roles do not allow it. Fields: user id, the role that is needed, then the roles the user has."""
 
     def __str__(self) -> str:
-        user_id, needed, held = self.args
-        has = ", ".join(held) or "no role"
+        user_id, needed, *held = self.args
+        has = ", ".join(held) or "none"
         return (
-            f"User {user_id!r} may not do this: it needs the role {needed!r} or a higher one, and the user has {has}."
+            f"User {user_id!r} may not do this: it needs the role {needed!r} or a higher one. The user's roles: {has}."
         )
 
 
 class QuotaExceeded(DocexError):
-    """The tenant would hold more than it may. Fields: documents, bytes, their limits, how many more of each."""
+    """The tenant would hold more than it may. Fields: what it holds, the limit."""
 
     def __str__(self) -> str:
-        documents, size, max_documents, max_bytes, more, more_bytes = self.args
-        if max_documents is not None and more > 0 and documents + more > max_documents:
-            held = f"{documents} of at most {max_documents} documents"
-        else:
-            held = f"{size} of at most {max_bytes} bytes, and this needs {more_bytes} more"
-        return f"Quota exceeded: the tenant holds {held}. Nothing was stored. Raise the limit with: docex quota set"
+        held, limit = self.args
+        return (
+            f"Quota exceeded: the tenant holds {held}, and may hold at most {limit}. Nothing was stored. "
+            "Remove documents, or raise the limit with: docex quota set"
+        )
 
 
 class StorageError(DocexError, RuntimeError):
@@ -375,6 +377,24 @@ class TransportUnavailable(TransportError):
 
 class TransportFileMissing(TransportError, FileNotFoundError):
     """The other side has no such file. Fields: where, reason."""
+
+
+class TokenError(DocexError, ValueError):
+    """Base of the errors about tokens; no field is ever a token."""
+
+
+class TokenRefused(TokenError):
+    """A token is unknown, expired or revoked, or its tenant is not served; which is not told. Fields: none."""
+
+    def __str__(self) -> str:
+        return "The token is not valid. `docex token create` makes one; send it as `Authorization: Bearer ...`."
+
+
+class TokenNotFound(TokenError):
+    """There is no such token. Fields: id."""
+
+    def __str__(self) -> str:
+        return f"Token {self.args[0]!r} not found. `docex token list` shows those that exist."
 
 
 class ProcessorError(DocexError):

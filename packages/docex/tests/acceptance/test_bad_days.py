@@ -116,26 +116,33 @@ DocEX(UserContext(user_id="alice", tenant_id=f"killed-{{step}}"))
 
 def test_killed_while_a_document_is_added_there_is_no_half_of_it(anywhere: Any) -> None:
     basket = anywhere.setup().docex().create_basket("invoices")
-    path = anywhere.file("a.txt", b"text")
+    paths = [anywhere.file(f"{number}.txt", f"text {number}".encode()) for number in range(3)]
     codes, said = forked(
         anywhere,
-        2,
+        3,
         f"""
 import signal
-from docex.services.document_service import DocumentService
+from docex.services import usage_service
 from docex.storage.filesystem import FilesystemStorage
-die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-if number:
-    DocumentService._record_content = die
-else:
+die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+if number == 0:
     FilesystemStorage.publish = die
-DocEX(UserContext("a", tenant_id="acme-corp")).get_basket({basket.id!r}).add({path!r})
+elif number == 1:
+    FilesystemStorage.link = die
+else:
+    usage_service.charge = die
+DocEX(UserContext("a", tenant_id="acme-corp")).get_basket({basket.id!r}).add({paths!r}[number])
 """,
     )
-    assert codes == [-signal.SIGKILL] * 2, said
+    assert codes == [-signal.SIGKILL] * 3, said
     assert basket.list_documents() == []
-    assert basket.add(path).get_content() == b"text"
+    docex = anywhere.docex()
+    assert {found.kind for found in docex.fsck().findings} <= {"stray content", "stray path", "leftover"}
+    assert docex.fsck(mend=True, older_than=0).clean
+    assert docex.fsck(older_than=0).findings == []
+    assert [basket.add(path).get_content() for path in paths] == [b"text 0", b"text 1", b"text 2"]
     basket.delete()
+    assert docex.fsck(older_than=0).findings == []
 
 
 def test_connections_cut_by_the_server_are_one_error_at_most(on_postgres: Any) -> None:

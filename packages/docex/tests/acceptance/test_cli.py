@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from docex import DocEXConfig
 from docex.cli import app
+from docex.tenancy import MIGRATIONS
 
 
 def test_every_command_has_help_and_a_group_shows_its_commands() -> None:
@@ -92,7 +93,7 @@ def test_tenant_list(anywhere: Any) -> None:
         == "acme-corp\tacme-corp\nglobex-corp\tglobex-corp\n"
     )
     first, _ = json.loads(anywhere.run("tenant", "list", "--format", "json").stdout)
-    assert (first["tenant_id"], first["status"], first["revision"]) == ("acme-corp", "active", "0001")
+    assert (first["tenant_id"], first["status"], first["revision"]) == ("acme-corp", "active", MIGRATIONS.head())
     table = anywhere.run("tenant", "list").stdout
     assert "acme-corp" in table
     assert "tenant_globex-corp" in table

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from docex import DocEX, UserContext
 from docex.errors import (
+    AccessDenied,
     ClosedError,
     ConfigurationError,
     DatabaseError,
@@ -280,7 +281,9 @@ def test_enforcing_a_user_context(anywhere: Any) -> None:
     anywhere.setup(security={"enforce_user_context": True})
     with pytest.raises(ConfigurationError, match="enforce_user_context"):
         DocEX()
-    DocEX(UserContext("alice")).create_basket("one")
+    with pytest.raises(AccessDenied, match="needs the role 'editor'"):
+        DocEX(UserContext("alice")).create_basket("one")
+    DocEX(UserContext("alice", roles=["editor"])).create_basket("one")
 
 
 def test_single_mode_uses_the_configured_file_and_keeps_its_data(

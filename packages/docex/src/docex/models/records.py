@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -28,7 +29,7 @@ class DocumentRecord(BaseModel):
 
     id: str
     name: str
-    path: str  # the key of its content in the basket's storage
+    path: str  # the readable name of its content in its basket
     content_type: str | None
     document_type: str
     size: int  # bytes
@@ -36,3 +37,13 @@ class DocumentRecord(BaseModel):
     status: str
     created_at: datetime  # UTC
     updated_at: datetime  # UTC
+    source: str  # the path it was added from
+    version: int  # which content it has, counted from 1
+    created_by: str | None  # the user's id
+    updated_by: str | None
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name, for scripts that take the details for a mapping."""
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return getattr(self, name)

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -24,6 +24,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -89,6 +90,12 @@ def _updated() -> Mapped[datetime]:
 
 def _user() -> Mapped[str | None]:
     return mapped_column(String(255))
+
+
+def _only(column: str) -> dict[str, Any]:
+    """For an index of the rows in which a column has a value."""
+    condition = text(f"{column} IS NOT NULL")
+    return {"postgresql_where": condition, "sqlite_where": condition}
 
 
 class BasketRow(Base):
@@ -181,8 +188,8 @@ class MetadataRow(Base):
         # Unique, so that two updates of one key at once cannot leave it with two values.
         Index("ix_document_metadata_document_id_key", "document_id", "key", unique=True),
         Index("ix_document_metadata_key_value", "key", func.substr(value, 1, INDEXED_VALUE)),
-        Index("ix_document_metadata_key_number", "key", "number"),
-        Index("ix_document_metadata_key_word", "key", "word"),
+        Index("ix_document_metadata_key_number", "key", "number", **_only("number")),
+        Index("ix_document_metadata_key_word", "key", "word", **_only("word")),
     )
 
 
@@ -360,6 +367,11 @@ class RouteOperationRow(Base):
         Index("ix_route_operations_route_id", "route_id"),
         Index("ix_route_operations_document_id", "document_id"),
     )
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table of a model, for statements that are no work for the ORM."""
+    return cast("Table", model.__table__)
 
 
 metadata = Base.metadata

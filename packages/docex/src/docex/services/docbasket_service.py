@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from docex import access
 from docex.database import Database
-from docex.errors import BasketExists
+from docex.errors import BasketError, BasketExists
 from docex.models.records import BasketRecord
 from docex.models.tables import BasketRow, DocumentRow, EventRow, new_id, now
 from docex.names import sanitise
-from docex.services.document_service import content_keys, delete_documents, lock_basket
+from docex.services import audit
+from docex.services.document_service import CHUNK, Removed, lock_basket, remove
 from docex.services.listing import paged
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ COLUMNS: dict[str, ColumnElement[Any]] = {
     .scalar_subquery(),
 }
 RECORD_COLUMNS = ("id", "name", "status", "created_at", "updated_at")  # without what costs more to read
+STATUSES = ("active", "inactive")
 ORDERS = {"created_at": BasketRow.created_at, "name": BasketRow.name, "updated_at": BasketRow.updated_at}
 
 
@@ -59,6 +62,7 @@ class DocBasketService:
 
     def create(self, name: str, description: str | None, storage_config: Mapping[str, Any]) -> Basket:
         """Make a basket; the folder of its contents is named for it. :raises BasketExists: the name is taken."""
+        access.check(self._db, access.WRITE)
         kept, basket_id = sanitise(name), new_id("bas")
         moment = now()
         row = BasketRow(
@@ -68,6 +72,8 @@ class DocBasketService:
             storage_config={**storage_config, "basket_path": f"{kept}_{basket_id[-4:]}"},
             created_at=moment,
             updated_at=moment,
+            created_by=self._db.user_id,
+            updated_by=self._db.user_id,
         )
         with self._db.session(write=True) as session:
             session.add(row)
@@ -75,6 +81,8 @@ class DocBasketService:
                 session.flush()
             except IntegrityError as error:
                 raise BasketExists(kept) from error
+            given = {"basket_id": basket_id, "details": {"name": kept}}
+            audit.record(session.connection(), self._db, "basket.create", **given)
             return _basket(row)
 
     def find_or_create(self, name: str, description: str | None, storage_config: Mapping[str, Any]) -> Basket:
@@ -105,6 +113,7 @@ class DocBasketService:
         order_desc: bool = True,
     ) -> list[Basket]:
         """Baskets, newest first unless another order is asked for."""
+        access.check(self._db, access.READ)
         query = select(BasketRow)
         if status is not None:
             query = query.where(BasketRow.status == status)
@@ -125,6 +134,7 @@ class DocBasketService:
         order_desc: bool,
     ) -> builtins.list[BasketRecord]:
         """Baskets with the columns asked for; ``filters`` are values that columns must equal."""
+        access.check(self._db, access.READ)
         wanted = _known(columns or RECORD_COLUMNS, "columns")
         query = select(*(COLUMNS[name].label(name) for name in wanted)).select_from(BasketRow)
         query = query.where(*(COLUMNS[name] == filters[name] for name in _known(filters, "filters")))
@@ -136,32 +146,68 @@ class DocBasketService:
 
     def holder_of(self, document_id: str) -> str | None:
         """The id of the basket that holds a document."""
+        access.check(self._db, access.READ)
         with self._db.session() as session:
             return session.scalars(select(DocumentRow.basket_id).where(DocumentRow.id == document_id)).one_or_none()
 
     def counts(self, basket_id: str) -> tuple[dict[str, int], dict[str, int]]:
         """How many documents the basket holds, by status and by type."""
+        access.check(self._db, access.READ)
         of_basket = DocumentRow.basket_id == basket_id
         by_status = select(DocumentRow.status, func.count()).where(of_basket).group_by(DocumentRow.status)
         by_type = select(DocumentRow.document_type, func.count()).where(of_basket).group_by(DocumentRow.document_type)
         with self._db.session() as session:
             return dict(session.execute(by_status).all()), dict(session.execute(by_type).all())
 
-    def delete(self, basket_id: str) -> set[str]:
-        """Remove a basket with its documents. Returns the keys of their contents.
+    def update(self, basket_id: str, *, description: str | None = None, status: str | None = None) -> Basket:
+        """Change a basket's description or status; what is None stays.
 
-        :raises BasketNotFound: it is gone.
+        :raises BasketNotFound: it is gone. :raises BasketError: the status is not known.
         """
+        access.check(self._db, access.WRITE)
+        if status is not None and status not in STATUSES:
+            raise BasketError(f"a basket's status is {' or '.join(STATUSES)}, not {status!r}")
+        given = {"description": description, "status": status}
+        values = {name: value for name, value in given.items() if value is not None}
         with self._db.session(write=True) as session:
-            lock_basket(session, basket_id)
-            documents = select(DocumentRow.id).where(DocumentRow.basket_id == basket_id)
-            keys = content_keys(session, documents)
-            session.execute(delete(EventRow).where(EventRow.basket_id == basket_id))
-            delete_documents(session, documents)
-            session.execute(delete(BasketRow).where(BasketRow.id == basket_id))
-            return keys
+            lock_basket(session.connection(), basket_id)
+            changed = {**values, "updated_at": now(), "updated_by": self._db.user_id}
+            session.execute(update(BasketRow).where(BasketRow.id == basket_id).values(changed))
+            audit.record(session.connection(), self._db, "basket.update", basket_id=basket_id, details=values)
+            return _basket(session.scalars(select(BasketRow).where(BasketRow.id == basket_id)).one())
+
+    def totals(self, basket_id: str) -> tuple[int, int]:
+        """How many documents the basket holds, and how many bytes their present contents have."""
+        access.check(self._db, access.READ)
+        query = select(func.count(), func.coalesce(func.sum(DocumentRow.size), 0))
+        with self._db.session() as session:
+            documents, size = session.execute(query.where(DocumentRow.basket_id == basket_id)).one()
+        return documents, int(size or 0)
+
+    def delete(self, basket_id: str) -> Removed:
+        """Remove a basket with its documents, all of it or nothing. :raises BasketNotFound: it is gone."""
+        access.check(self._db, access.ADMIN)
+        idle: list[tuple[str, str]] = []
+        paths: list[str] = []
+        with self._db.session(write=True) as session:
+            connection = session.connection()
+            lock_basket(connection, basket_id)
+            name = connection.execute(select(BasketRow.name).where(BasketRow.id == basket_id)).scalar_one()
+            some = select(DocumentRow.id).where(DocumentRow.basket_id == basket_id).limit(CHUNK)
+            count = 0
+            while ids := list(connection.execute(some).scalars()):
+                removed = remove(connection, self._db, basket_id, ids)
+                idle += removed.idle
+                paths += removed.paths
+                count += len(ids)
+            connection.execute(delete(EventRow).where(EventRow.basket_id == basket_id))
+            connection.execute(delete(BasketRow).where(BasketRow.id == basket_id))
+            details = {"name": name, "documents": count}
+            audit.record(connection, self._db, "basket.delete", basket_id=basket_id, details=details)
+        return Removed(tuple(idle), tuple(paths))
 
     def _one(self, query: Select[BasketRow]) -> Basket | None:
+        access.check(self._db, access.READ)
         with self._db.session() as session:
             row = session.scalars(query).one_or_none()
             return _basket(row) if row is not None else None

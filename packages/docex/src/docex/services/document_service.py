@@ -1,28 +1,42 @@
-"""The rows of one basket's documents: what is recorded when a document is added, replaced or removed.
+"""The rows of one basket's documents: looking at them, their versions and operations, and removing them.
 
-The contents themselves are not touched here: whoever calls stores them first and removes them last.
+Documents of other baskets do not exist here. What comes in is written by :mod:`docex.services.intake`.
 """
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select, update
 
+from docex import access
+from docex.contents import searchable
 from docex.database import Database
-from docex.errors import BasketNotFound, DocumentNotFound
-from docex.models.records import DocumentRecord
-from docex.models.tables import BasketRow, DocumentRow, EventRow, FileHistoryRow, MetadataRow, OperationRow, new_id, now
-from docex.services import metadata_service
+from docex.errors import BasketNotFound, DocumentError, DocumentNotFound, QueryRejected
+from docex.models.tables import (
+    BasketRow,
+    DocumentRow,
+    EventRow,
+    FileHistoryRow,
+    MetadataRow,
+    OperationRow,
+    RouteOperationRow,
+    new_id,
+    now,
+    table_of,
+)
+from docex.services import audit, content_service, cursors, texts, usage_service
+from docex.services.details import DETAILS, Details
 from docex.services.listing import paged
 
-RECEIVED = "RECEIVED"  # the status of a new document
-DUPLICATE = "DUPLICATE"  # the type of the event that tells of a file that was there already
+DELETED = "DOCUMENT_DELETED"  # type of the event that tells of a removed document
+STATUS_CHANGED = "STATUS_CHANGED"  # type of the event that tells of another status
+LONGEST_STATUS = 50  # characters
+CHUNK = 400  # documents that one transaction removes
 
 ORDERS = {
     "created_at": DocumentRow.created_at,
@@ -31,116 +45,58 @@ ORDERS = {
     "size": DocumentRow.size,
     "status": DocumentRow.status,
 }
-# Without the text of the document, which may be large.
-DETAILS = (
-    DocumentRow.id,
-    DocumentRow.name,
-    DocumentRow.path,
-    DocumentRow.content_type,
-    DocumentRow.document_type,
-    DocumentRow.size,
-    DocumentRow.checksum,
-    DocumentRow.status,
-    DocumentRow.created_at,
-    DocumentRow.updated_at,
-)
+_document = table_of(DocumentRow)
+_history = table_of(FileHistoryRow)
+_event = table_of(EventRow)
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A document whose content is stored and whose rows are not written yet."""
+class Version:
+    """One content a document has had, and where its bytes are."""
 
-    name: str
-    source: str  # the path that was given, as text
-    path: str  # the key of its content
-    content_type: str
-    document_type: str
-    text: str | None  # None for a binary
-    size: int  # bytes
-    checksum: str
-    metadata: Mapping[str, str]  # values as JSON text
-    id: str = field(default_factory=lambda: new_id("doc"))
+    number: int  # counted from 1
+    source: str | None
+    path: str  # its readable name in the basket
+    place: str | None  # None: kept by revision 0001, under its readable name
+    key: str | None
+    size: int | None  # bytes
+    checksum: str | None
 
-    def columns(self) -> dict[str, Any]:
-        """The columns that describe the content."""
-        return {
-            "name": self.name,
-            "source": self.source,
-            "path": self.path,
-            "content_type": self.content_type,
-            "content": None if self.text is None else {"content": self.text},
-            "raw_content": self.text,
-            "size": self.size,
-            "checksum": self.checksum,
-        }
+
+@dataclass(frozen=True)
+class Removed:
+    """What the removal of documents leaves to be taken out of the storage."""
+
+    idle: tuple[tuple[str, str], ...]  # places and checksums that nothing counts any more
+    paths: tuple[str, ...]  # readable names in the basket
 
 
 class DocumentService:
-    """Works on the documents of one basket; those of other baskets do not exist for it."""
+    """Works on the documents of one basket."""
 
     def __init__(self, db: Database, basket_id: str) -> None:
-        self._db = db
+        self.db = self._db = db
         self._basket_id = basket_id
 
-    def duplicate(self, source: str, checksum: str) -> DocumentRecord | None:
-        """The document that has this content from this source; an event tells that it came again.
+    # -- reading -------------------------------------------------------------------------------------------------------
 
-        :raises BasketNotFound: the basket was removed.
-        """
-        with self._db.session(write=True) as session:
-            lock_basket(session, self._basket_id)
-            return self._duplicate(session, source, checksum)
-
-    def create(self, draft: Draft) -> DocumentRecord:
-        """Write the rows of a new document, or return the one that has its content from its source already.
-
-        :raises BasketNotFound: the basket was removed meanwhile.
-        """
-        moment = now()
-        with self._db.session(write=True) as session:
-            # Two adds of one file at once would both find no duplicate.
-            lock_basket(session, self._basket_id)
-            found = self._duplicate(session, draft.source, draft.checksum)
-            if found is not None:
-                return found
-            row = DocumentRow(
-                id=draft.id,
-                basket_id=self._basket_id,
-                document_type=draft.document_type,
-                status=RECEIVED,
-                created_at=moment,
-                updated_at=moment,
-                **draft.columns(),
-            )
-            session.add(row)
-            session.flush()
-            self._record_content(session, draft.id, draft, "ADD", moment)
-            return self._one(session, draft.id)
-
-    def replace(self, document_id: str, draft: Draft) -> DocumentRecord:
-        """Give a document a new content; the earlier ones stay in its history.
-
-        :raises DocumentNotFound: the basket holds no such document.
-        """
-        moment = now()
-        with self._db.session(write=True) as session:
-            of_document = (DocumentRow.id == document_id, DocumentRow.basket_id == self._basket_id)
-            changed = session.execute(
-                update(DocumentRow)
-                .where(*of_document)
-                .values(**draft.columns(), updated_at=moment)
-                .returning(DocumentRow.id)
-                .execution_options(synchronize_session=False)
-            ).all()
-            if not changed:
-                raise DocumentNotFound(document_id)
-            self._record_content(session, document_id, draft, "UPDATE", moment)
-            return self._one(session, document_id)
-
-    def get(self, document_id: str) -> DocumentRecord | None:
-        """The document, if this basket holds it."""
+    def get(self, document_id: str) -> Details | None:
+        """The document of an id."""
+        access.check(self._db, access.READ)
         with self._db.session() as session:
-            return self._find(session, DocumentRow.id == document_id)
+            row = session.connection().execute(self._query(_document.c.id == document_id)).one_or_none()
+            return None if row is None else Details(*row)
+
+    def row(self, document_id: str) -> dict[str, Any] | None:
+        """The document of an id with its source, version and users."""
+        access.check(self._db, access.READ)
+        further = (_document.c.source, _document.c.version, _document.c.created_by, _document.c.updated_by)
+        query = select(*DETAILS, *further).where(
+            _document.c.basket_id == self._basket_id, _document.c.id == document_id
+        )
+        with self._db.session() as session:
+            row = session.connection().execute(query).mappings().one_or_none()
+            return None if row is None else dict(row)
 
     def list(
         self,
@@ -149,8 +105,9 @@ class DocumentService:
         offset: int | None = None,
         order_by: str | None = None,
         order_desc: bool = False,
-    ) -> builtins.list[DocumentRecord]:
-        """The basket's documents that meet the conditions, newest first unless another order is asked for."""
+    ) -> list[Details]:
+        """Documents that meet all conditions, newest first unless another order is asked for."""
+        access.check(self._db, access.READ)
         query = paged(
             self._query(*where),
             ORDERS,
@@ -161,134 +118,307 @@ class DocumentService:
             last=DocumentRow.id,
         )
         with self._db.session() as session:
-            return [_record(row) for row in session.execute(query).mappings()]
+            return [Details(*row) for row in session.connection().execute(query).all()]
+
+    def page(
+        self,
+        *where: ColumnElement[bool],
+        size: int,
+        after: str | None = None,
+        order_by: str = "created_at",
+        order_desc: bool = True,
+    ) -> tuple[builtins.list[Details], str | None]:
+        """Documents that follow a cursor, and the cursor of the next page; None at the end.
+
+        A page costs the same however far behind it is, and documents that come or go meanwhile shift nothing.
+
+        :raises QueryRejected: the order or the cursor is not known.
+        """
+        access.check(self._db, access.READ)
+        if order_by not in ORDERS:
+            raise QueryRejected(f"order_by={order_by}", f"documents are ordered by {', '.join(ORDERS)}.")
+        if size < 1:
+            raise ValueError(f"size must be at least 1, not {size}")
+        column = ORDERS[order_by]
+        query = self._query(*where)
+        if after is not None:
+            value, last = cursors.read(after, order_by, order_desc, like=column.type.python_type)
+            further = column < value if order_desc else column > value
+            beyond = DocumentRow.id < last if order_desc else DocumentRow.id > last
+            query = query.where(or_(further, and_(column == value, beyond)))
+        query = paged(
+            query, ORDERS, order_by=order_by, order_desc=order_desc, limit=size + 1, offset=None, last=DocumentRow.id
+        )
+        with self._db.session() as session:
+            found = [Details(*row) for row in session.connection().execute(query).all()]
+        if len(found) <= size:
+            return found, None
+        shown = found[:size]
+        return shown, cursors.made(getattr(shown[-1], order_by), shown[-1].id, order_by, order_desc)
+
+    def columns(
+        self,
+        names: Sequence[str],
+        *where: ColumnElement[bool],
+        limit: int | None = None,
+        offset: int | None = None,
+        order_by: str | None = None,
+        order_desc: bool = False,
+    ) -> builtins.list[dict[str, Any]]:
+        """The same as :meth:`list` with some columns only; times as ISO 8601 text."""
+        access.check(self._db, access.READ)
+        query = select(*(_document.c[name] for name in names)).where(_document.c.basket_id == self._basket_id, *where)
+        query = paged(
+            query,
+            ORDERS,
+            order_by=order_by,
+            order_desc=order_desc,
+            limit=limit,
+            offset=offset,
+            last=DocumentRow.id,
+        )
+        times = {name for name in names if name in ("created_at", "updated_at")}
+        with self._db.session() as session:
+            found = [dict(zip(names, row, strict=True)) for row in session.connection().execute(query).all()]
+        for row in found:
+            for name in times:
+                row[name] = row[name].isoformat()
+        return found
 
     def count(self, *where: ColumnElement[bool]) -> int:
         """How many of the basket's documents meet the conditions."""
-        query = select(func.count()).select_from(DocumentRow).where(DocumentRow.basket_id == self._basket_id, *where)
+        access.check(self._db, access.READ)
+        query = select(func.count()).select_from(_document).where(_document.c.basket_id == self._basket_id, *where)
         with self._db.session() as session:
-            return session.scalars(query).one()
+            return int(session.connection().execute(query).scalar_one())
 
-    def history(self, document_id: str) -> builtins.list[dict[str, Any]]:
-        """The document's versions, oldest first."""
+    def versions(self, document_id: str) -> builtins.list[dict[str, Any]]:
+        """The document's contents, oldest first."""
+        access.check(self._db, access.READ)
         query = (
-            select(FileHistoryRow.original_path, FileHistoryRow.internal_path, FileHistoryRow.created_at)
-            .where(FileHistoryRow.document_id == document_id)
-            .order_by(FileHistoryRow.created_at, FileHistoryRow.id)
+            select(
+                _history.c.original_path,
+                _history.c.internal_path,
+                _history.c.created_at,
+                _history.c.version,
+                _history.c.size,
+                _history.c.checksum,
+                _history.c.user_id,
+            )
+            .where(_history.c.document_id == document_id)
+            .order_by(_history.c.created_at, _history.c.id)
         )
         with self._db.session() as session:
-            return [dict(row) for row in session.execute(query).mappings()]
+            return [dict(row) for row in session.connection().execute(query).mappings()]
+
+    def version(self, document_id: str, number: int | None = None) -> Version:
+        """One content of a document, by default the present one.
+
+        :raises DocumentNotFound: it was removed. :raises ValueError: it has no such version.
+        """
+        access.check(self._db, access.READ)
+        with self._db.session() as session:
+            return self._version(session.connection(), document_id, number)
 
     def operations(self, document_id: str) -> builtins.list[dict[str, Any]]:
         """What was done with the document, oldest first."""
+        return self._log(OperationRow, document_id)
+
+    def route_operations(self, document_id: str) -> builtins.list[dict[str, Any]]:
+        """How the document was sent or fetched, oldest first."""
+        return self._log(RouteOperationRow, document_id)
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def set_status(self, document_id: str, status: str, **details: Any) -> None:
+        """Give a document another status; an event tells of it. :raises DocumentNotFound: it is not in this basket."""
+        access.check(self._db, access.WRITE)
+        if not 0 < len(status) <= LONGEST_STATUS:
+            raise DocumentError(f"a status is text of 1 to {LONGEST_STATUS} characters, not {status!r}")
+        moment = now()
+        with self._db.session(write=True) as session:
+            connection = session.connection()
+            values = {"status": status, "updated_at": moment, "updated_by": self._db.user_id}
+            where = (_document.c.id == document_id, _document.c.basket_id == self._basket_id)
+            if connection.execute(update(_document).where(*where).values(values)).rowcount == 0:
+                raise DocumentNotFound(document_id)
+            self._tell(connection, STATUS_CHANGED, document_id, {"status": status, **details})
+            given = {"basket_id": self._basket_id, "document_id": document_id, "details": {"status": status, **details}}
+            audit.record(connection, self._db, "document.status", **given)
+
+    def set_extracted_text(self, document_id: str, text: str) -> None:
+        """Make a document found by a text that was taken out of it. :raises DocumentNotFound: it was removed."""
+        access.check(self._db, access.WRITE)
+        with self._db.session(write=True) as session:
+            connection = session.connection()
+            one = select(_document.c.raw_content).where(
+                _document.c.id == document_id, _document.c.basket_id == self._basket_id
+            )
+            if connection.execute(one.with_for_update()).one_or_none() is None:
+                raise DocumentNotFound(document_id)
+            texts.forget(connection, [document_id])
+            texts.index(connection, [(document_id, None, searchable(text.replace("\0", " ")))])
+
+    def create_operation(
+        self, document_id: str, kind: str, status: str, details: Mapping[str, Any] | None, error: str | None
+    ) -> str:
+        """Record something that was done with a document; returns the operation's id."""
+        access.check(self._db, access.WRITE)
+        moment = now()
+        row = {
+            "id": new_id("ope"),
+            "document_id": document_id,
+            "operation_type": kind,
+            "status": status,
+            "details": None if details is None else dict(details),
+            "error": error,
+            "created_at": moment,
+            "completed_at": moment,
+            "user_id": self._db.user_id,
+        }
+        with self._db.session(write=True) as session:
+            connection = session.connection()
+            self._require(connection, document_id)
+            connection.execute(insert(table_of(OperationRow)), row)
+        return str(row["id"])
+
+    def delete(self, document_ids: Sequence[str]) -> Removed:
+        """Remove documents with all their versions.
+
+        :raises DocumentNotFound: one of them is not in this basket; then none is removed.
+        """
+        access.check(self._db, access.WRITE)
+        with self._db.session(write=True) as session:
+            return remove(session.connection(), self._db, self._basket_id, document_ids)
+
+    def _require(self, connection: Connection, document_id: str) -> None:
+        one = select(_document.c.id).where(_document.c.id == document_id, _document.c.basket_id == self._basket_id)
+        if connection.execute(one.with_for_update(read=True)).one_or_none() is None:
+            raise DocumentNotFound(document_id)
+
+    def _tell(self, connection: Connection, kind: str, document_id: str | None, data: dict[str, Any]) -> None:
+        connection.execute(insert(_event), told(self._db, self._basket_id, kind, document_id, data))
+
+    def _query(self, *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+        return select(*DETAILS).where(_document.c.basket_id == self._basket_id, *where)
+
+    def _version(self, connection: Connection, document_id: str, number: int | None) -> Version:
+        one = select(_document.c.version, _document.c.path).where(
+            _document.c.id == document_id, _document.c.basket_id == self._basket_id
+        )
+        document = connection.execute(one).one_or_none()
+        if document is None:
+            raise DocumentNotFound(document_id)
         query = (
             select(
-                OperationRow.operation_type.label("type"),
-                OperationRow.status,
-                OperationRow.created_at,
-                OperationRow.completed_at,
-                OperationRow.error,
-                OperationRow.details,
+                _history.c.original_path,
+                _history.c.internal_path,
+                _history.c.place,
+                _history.c.size,
+                _history.c.checksum,
+                content_service.KEY,
             )
-            .where(OperationRow.document_id == document_id)
-            .order_by(OperationRow.created_at, OperationRow.id)
+            .outerjoin(content_service.TABLE, content_service.of(_history.c.place, _history.c.checksum))
+            .where(_history.c.document_id == document_id)
+            .order_by(_history.c.created_at, _history.c.id)
+        )
+        rows = connection.execute(query).all()
+        if number is None:
+            number = len(rows)
+        if not 1 <= number <= len(rows):
+            raise ValueError(f"document {document_id} has versions 1 to {len(rows)}, not {number}")
+        row = rows[number - 1]
+        return Version(number, row.original_path, row.internal_path, row.place, row.key, row.size, row.checksum)
+
+    def _log(
+        self, table: type[OperationRow] | type[RouteOperationRow], document_id: str
+    ) -> builtins.list[dict[str, Any]]:
+        access.check(self._db, access.READ)
+        query = (
+            select(
+                table.operation_type.label("type"),
+                table.status,
+                table.created_at,
+                table.completed_at,
+                table.error,
+                table.details,
+            )
+            .where(table.document_id == document_id)
+            .order_by(table.created_at, table.id)
         )
         with self._db.session() as session:
             return [dict(row) for row in session.execute(query).mappings()]
 
-    def delete(self, document_id: str) -> set[str]:
-        """Remove a document. Returns the keys of its contents.
 
-        :raises DocumentNotFound: there is none in this basket.
-        """
-        one = select(DocumentRow.id).where(DocumentRow.id == document_id, DocumentRow.basket_id == self._basket_id)
-        with self._db.session(write=True) as session:
-            if session.scalars(one.with_for_update()).one_or_none() is None:
-                raise DocumentNotFound(document_id)
-            keys = content_keys(session, one)
-            # What happened stays on record; it points at no document any more.
-            session.execute(
-                update(EventRow)
-                .where(EventRow.document_id == document_id)
-                .values(document_id=None)
-                .execution_options(synchronize_session=False)
-            )
-            delete_documents(session, one)
-            return keys
-
-    def _query(self, *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-        return select(*DETAILS).where(DocumentRow.basket_id == self._basket_id, *where)
-
-    def _find(self, session: Session, *where: ColumnElement[bool]) -> DocumentRecord | None:
-        row = session.execute(self._query(*where).order_by(DocumentRow.created_at).limit(1)).mappings().one_or_none()
-        return None if row is None else _record(row)
-
-    def _one(self, session: Session, document_id: str) -> DocumentRecord:
-        return _record(session.execute(self._query(DocumentRow.id == document_id)).mappings().one())
-
-    def _duplicate(self, session: Session, source: str, checksum: str) -> DocumentRecord | None:
-        found = self._find(session, DocumentRow.checksum == checksum, DocumentRow.source == source)
-        if found is not None:
-            session.add(
-                EventRow(basket_id=self._basket_id, document_id=found.id, event_type=DUPLICATE, data={"source": source})
-            )
-        return found
-
-    def _record_content(
-        self, session: Session, document_id: str, draft: Draft, operation: str, moment: datetime
-    ) -> None:
-        session.add(
-            FileHistoryRow(
-                document_id=document_id, original_path=draft.source, internal_path=draft.path, created_at=moment
-            )
-        )
-        session.add(
-            OperationRow(
-                document_id=document_id,
-                operation_type=operation,
-                status="success",
-                details={
-                    "source": draft.source,
-                    "stored_path": draft.path,
-                    "document_type": draft.document_type,
-                    "size": draft.size,
-                    "checksum": draft.checksum,
-                },
-                created_at=moment,
-                completed_at=moment,
-            )
-        )
-        session.flush()
-        metadata_service.write(session, document_id, draft.metadata)
+def told(db: Database, basket_id: str, kind: str, document_id: str | None, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of an event."""
+    moment = now()
+    return {
+        "id": new_id("evt"),
+        "basket_id": basket_id,
+        "document_id": document_id,
+        "event_type": kind,
+        "event_timestamp": moment,
+        "data": dict(data),
+        "source": "docex",
+        "status": "PENDING",
+        "created_at": moment,
+        "updated_at": moment,
+        "user_id": db.user_id,
+        "attempts": 0,
+    }
 
 
-def lock_basket(session: Session, basket_id: str) -> None:
+def lock_basket(connection: Connection, basket_id: str) -> None:
     """Keep others from changing what the basket holds until the transaction ends. :raises BasketNotFound: it is gone.
 
     SQLite ignores FOR UPDATE; there the write lock taken at BEGIN does it.
     """
     query = select(BasketRow.id).where(BasketRow.id == basket_id).with_for_update()
-    if session.scalars(query).one_or_none() is None:
+    if connection.execute(query).one_or_none() is None:
         raise BasketNotFound(basket_id)
 
 
-def content_keys(session: Session, documents: Select[str]) -> set[str]:
-    """The keys of every version of the documents' contents."""
-    present = select(DocumentRow.path).where(DocumentRow.id.in_(documents))
-    past = select(FileHistoryRow.internal_path).where(FileHistoryRow.document_id.in_(documents))
-    return {key for query in (present, past) for key in session.scalars(query) if key}
+def remove(connection: Connection, db: Database, basket_id: str, document_ids: Iterable[str]) -> Removed:
+    """Remove documents of a basket with everything that belongs to them; what happened stays on record.
 
-
-def delete_documents(session: Session, documents: Select[str]) -> None:
-    """Delete documents with the rows that no foreign key deletes with them."""
-    for table in (MetadataRow, FileHistoryRow):
-        session.execute(
-            delete(table).where(table.document_id.in_(documents)).execution_options(synchronize_session=False)
-        )
-    session.execute(
-        delete(DocumentRow).where(DocumentRow.id.in_(documents)).execution_options(synchronize_session=False)
+    :raises DocumentNotFound: one of them is not in this basket.
+    """
+    ids = sorted(set(document_ids))
+    locked = (
+        select(_document.c.id, _document.c.name, _document.c.size, _document.c.place)
+        .where(_document.c.id.in_(ids), _document.c.basket_id == basket_id)
+        .order_by(_document.c.id)
+        .with_for_update()
     )
-
-
-def _record(row: RowMapping) -> DocumentRecord:
-    return DocumentRecord.model_validate(dict(row))
+    rows = {row.id: row for row in connection.execute(locked)}
+    for document_id in ids:
+        if document_id not in rows:
+            raise DocumentNotFound(document_id)
+    versions = connection.execute(
+        select(_history.c.internal_path, _history.c.place, _history.c.checksum, _history.c.size).where(
+            _history.c.document_id.in_(ids)
+        )
+    ).all()
+    held = Counter((v.place, v.checksum) for v in versions if v.place is not None and v.checksum is not None)
+    size = sum(version.size or 0 for version in versions)
+    size += sum(row.size or 0 for row in rows.values() if row.place is None)  # of revision 0001
+    texts.forget(connection, ids)
+    # What happened stays on record; it points at no document any more.
+    connection.execute(update(_event).where(_event.c.document_id.in_(ids)).values(document_id=None))
+    for table in (table_of(MetadataRow), _history):
+        connection.execute(delete(table).where(table.c.document_id.in_(ids)))
+    connection.execute(delete(_document).where(_document.c.id.in_(ids)))
+    if ids:
+        data = [{"document_id": row.id, "name": row.name} for row in rows.values()]
+        connection.execute(insert(_event), [told(db, basket_id, DELETED, None, one) for one in data])
+        connection.execute(
+            insert(audit.TABLE),
+            [
+                audit.row(db, "document.delete", basket_id=basket_id, document_id=row.id, details={"name": row.name})
+                for row in rows.values()
+            ],
+        )
+    idle = content_service.release(connection, held)
+    usage_service.charge(connection, -len(ids), -size)
+    return Removed(tuple(idle), tuple(version.internal_path for version in versions if version.internal_path))

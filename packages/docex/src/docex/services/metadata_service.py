@@ -1,85 +1,187 @@
-"""The metadata of documents: keys with JSON values."""
+"""The metadata of documents: keys with JSON values, and the conditions by which documents are found.
+
+A value is kept as JSON text. Beside it stand its number, or the start of its text, so that ranges and prefixes are
+found through an index; a value is found by equality through the start of its JSON text.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, not_, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
+from docex import access
 from docex.database import Database
-from docex.errors import MetadataRejected
-from docex.models.tables import INDEXED_VALUE, DocumentRow, MetadataRow, new_id, now
+from docex.errors import DocumentNotFound, MetadataRejected, QueryRejected
+from docex.models.tables import INDEXED_VALUE, DocumentRow, MetadataRow, new_id, now, table_of
+from docex.services import audit
 
 LONGEST_KEY = 255  # characters
+LARGEST_VALUE = 1024 * 1024  # characters of JSON; larger ones belong into a document's content
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "prefix", "exists")
+
+_table = table_of(MetadataRow)
+INSERT = insert(_table)
+_UPSERT = {
+    name: statement.on_conflict_do_update(
+        index_elements=["document_id", "key"],
+        set_={column: statement.excluded[column] for column in ("value", "number", "word", "updated_at", "updated_by")},
+    )
+    for name, statement in (("postgresql", postgresql.insert(_table)), ("sqlite", sqlite.insert(_table)))
+}
+
+Condition = tuple[str, str, Any]  # key, operator, value
 
 
-def encoded(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The values as the table keeps them; equal values give equal text, whatever the order of keys inside them.
+class Value(NamedTuple):
+    """A value as the table keeps it."""
 
-    :raises MetadataRejected: a key is no text of 1 to 255 characters, or a value has no JSON form.
+    json: str  # equal values give equal text, whatever the order of keys inside them
+    number: float | None
+    word: str | None
+
+
+def encoded(metadata: Mapping[str, Any]) -> dict[str, Value]:
+    """The values as the table keeps them.
+
+    :raises MetadataRejected: a key is no text of 1 to 255 characters, or a value has no JSON form or is too large.
     """
     return {_key(key): _value(key, value) for key, value in metadata.items()}
 
 
 def _key(key: object) -> str:
-    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or "\0" in key:
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not _plain(key):
         raise MetadataRejected(key, f"a key is text of 1 to {LONGEST_KEY} characters, without NUL.")
     return key
 
 
-def _value(key: str, value: object) -> str:
+def _plain(text: str) -> bool:
     try:
-        return json.dumps(value, sort_keys=True, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return "\0" not in text
+
+
+def _value(key: str, value: object) -> Value:
+    try:
+        text = json.dumps(value, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise MetadataRejected(key, f"its value has no JSON form: {error}.") from error
+    if len(text) > LARGEST_VALUE:
+        reason = f"its value has {len(text)} characters of JSON; at most {LARGEST_VALUE}. Add it as a document instead."
+        raise MetadataRejected(key, reason)
+    return Value(text, _number(value), _word(value))
 
 
-def write(session: Session, document_id: str, values: Mapping[str, str]) -> None:
-    """Set a document's keys; two writers of one key at once leave one of their values."""
-    if not values:
-        return
-    moment = now()
-    rows = [
-        {
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _word(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    # What PostgreSQL's text cannot hold is left out; it is in the JSON text as an escape.
+    return value[:INDEXED_VALUE].replace("\0", " ").encode("utf-8", "replace").decode()
+
+
+def rows(
+    document_id: str, values: Mapping[str, Value], user_id: str | None, moment: datetime
+) -> Iterator[dict[str, Any]]:
+    """The rows of a document's keys, in one order for all, so that two writers cannot wait for each other."""
+    for key, value in sorted(values.items()):
+        yield {
             "id": new_id("dmt"),
             "document_id": document_id,
             "key": key,
-            "value": value,
+            "value": value.json,
+            "number": value.number,
+            "word": value.word,
             "metadata_type": "custom",
             "created_at": moment,
             "updated_at": moment,
+            "updated_by": user_id,
         }
-        for key, value in sorted(values.items())  # one order for all, so that two writers cannot wait for each other
-    ]
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(MetadataRow).values(rows)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["document_id", "key"],
-            set_={"value": statement.excluded.value, "updated_at": statement.excluded.updated_at},
-        )
-    )
+
+
+def write(connection: Connection, document_id: str, values: Mapping[str, Value], user_id: str | None) -> None:
+    """Set a document's keys; two writers of one key at once leave one of their values."""
+    if values:
+        connection.execute(_UPSERT[connection.dialect.name], list(rows(document_id, values, user_id, now())))
 
 
 def having(metadata: Mapping[str, Any] | str) -> ColumnElement[bool]:
     """The condition that a document carries all these values, each under its key; of a text: under any key."""
     if isinstance(metadata, str):
-        return _has(None, json.dumps(metadata))
-    return and_(*(_has(key, value) for key, value in encoded(metadata).items()))
+        return DocumentRow.id.in_(_equal(None, json.dumps(metadata)))
+    return and_(*(DocumentRow.id.in_(_equal(key, value.json)) for key, value in encoded(metadata).items()))
 
 
-def _has(key: str | None, value: str) -> ColumnElement[bool]:
-    found = exists().where(
-        MetadataRow.document_id == DocumentRow.id,
+def _equal(key: str | None, value: str) -> Any:
+    query = select(_table.c.document_id).where(
         # Both: the first part is what the index holds, the second is the truth.
-        func.substr(MetadataRow.value, 1, INDEXED_VALUE) == value[:INDEXED_VALUE],
-        MetadataRow.value == value,
+        func.substr(_table.c.value, 1, INDEXED_VALUE) == value[:INDEXED_VALUE],
+        _table.c.value == value,
     )
-    return found if key is None else found.where(MetadataRow.key == key)
+    return query if key is None else query.where(_table.c.key == key)
+
+
+def meeting(conditions: Iterable[Condition]) -> ColumnElement[bool]:
+    """The condition that a document meets all of these. See :meth:`docex.docbasket.DocBasket.find_documents_where`.
+
+    :raises QueryRejected: an operator is not known, or cannot compare such a value.
+    """
+    return and_(*(_met(*condition) for condition in conditions))
+
+
+def _met(key: str, operator: str, value: Any) -> ColumnElement[bool]:
+    if operator not in OPERATORS:
+        raise QueryRejected(f"{key} {operator}", f"the operators are {', '.join(OPERATORS)}.")
+    _key(key)
+    of_document = exists().where(_table.c.document_id == DocumentRow.id, _table.c.key == key)
+    if operator == "exists":
+        return of_document if value or value is None else not_(of_document)
+    if operator == "=":
+        return having({key: value})
+    if operator == "!=":
+        return and_(of_document, not_(having({key: value})))
+    found = select(_table.c.document_id).where(_table.c.key == key)
+    if operator == "prefix":
+        if not isinstance(value, str) or not 0 < len(value) <= INDEXED_VALUE:
+            raise QueryRejected(f"{key} prefix {value!r}", f"a prefix is text of 1 to {INDEXED_VALUE} characters.")
+        prefix = _word(value) or ""
+        ranges = [_table.c.word >= prefix]
+        end = _after(prefix)
+        if end is not None:
+            ranges.append(_table.c.word < end)
+        return DocumentRow.id.in_(found.where(*ranges))
+    number, word = _number(value), _word(value)
+    if number is None and word is None:
+        reason = "only numbers and texts can be compared."
+        raise QueryRejected(f"{key} {operator} {json.dumps(value, default=str)}", reason)
+    column: ColumnElement[Any] = _table.c.number if number is not None else _table.c.word
+    return DocumentRow.id.in_(found.where(column.op(operator)(number if number is not None else word)))
+
+
+def _after(prefix: str) -> str | None:
+    """The first text, in the order of code points, behind all that begin with the prefix."""
+    for index in range(len(prefix) - 1, -1, -1):
+        following = ord(prefix[index]) + 1
+        if 0xD800 <= following <= 0xDFFF:
+            following = 0xE000
+        if following <= 0x10FFFF:
+            return prefix[:index] + chr(following)
+    return None
 
 
 class MetadataService:
@@ -90,12 +192,42 @@ class MetadataService:
 
     def get_metadata(self, document_id: str) -> dict[str, Any]:
         """All keys with their values."""
-        query = select(MetadataRow.key, MetadataRow.value).where(MetadataRow.document_id == document_id)
+        access.check(self._db, access.READ)
+        query = select(_table.c.key, _table.c.value).where(_table.c.document_id == document_id)
         with self._db.session() as session:
-            return {key: json.loads(value) for key, value in session.execute(query.order_by(MetadataRow.key))}
+            return {key: json.loads(value) for key, value in session.execute(query.order_by(_table.c.key))}
 
     def update_metadata(self, document_id: str, metadata: Mapping[str, Any]) -> None:
-        """Set the given keys; others stay as they are. :raises MetadataRejected: see :func:`encoded`."""
+        """Set the given keys; others stay as they are.
+
+        :raises MetadataRejected: see :func:`encoded`. :raises DocumentNotFound: the document was removed.
+        """
+        access.check(self._db, access.WRITE)
         values = encoded(metadata)
         with self._db.session(write=True) as session:
-            write(session, document_id, values)
+            connection = session.connection()
+            self._touch(connection, document_id)
+            write(connection, document_id, values, self._db.user_id)
+            audit.record(
+                connection, self._db, "metadata.update", document_id=document_id, details={"keys": sorted(values)}
+            )
+
+    def delete_metadata(self, document_id: str, keys: Sequence[str]) -> int:
+        """Remove the given keys; those that are not there are passed over. Returns how many were removed."""
+        access.check(self._db, access.WRITE)
+        with self._db.session(write=True) as session:
+            connection = session.connection()
+            self._touch(connection, document_id)
+            where = (_table.c.document_id == document_id, _table.c.key.in_(list(keys)))
+            removed = connection.execute(delete(_table).where(*where)).rowcount
+            audit.record(
+                connection, self._db, "metadata.delete", document_id=document_id, details={"keys": sorted(keys)}
+            )
+            return removed
+
+    @staticmethod
+    def _touch(connection: Connection, document_id: str) -> None:
+        """Lock the document, so that it is not removed in between. :raises DocumentNotFound: it is gone."""
+        query = select(DocumentRow.id).where(DocumentRow.id == document_id).with_for_update(read=True)
+        if connection.execute(query).one_or_none() is None:
+            raise DocumentNotFound(document_id)

@@ -1,197 +1,249 @@
-"""Contents as files below one directory.
+"""Contents as files below one directory, each once, and readable paths to them.
 
-A content appears under its key whole or not at all: it is written under a temporary name, synced, and moved into
-place by one rename. A key that exists is never overwritten. Keys that leave the directory, and symbolic links in it,
-are refused. Nothing is touched before the first content is written: a basket that is only listed needs no directory.
+A content lies at ``content/ab/abcd...``, named by its SHA-256; ``{basket}_{id}/{name}_{id}.pdf`` is a hard link to it,
+made for people: DocEX itself reads by checksum. A file appears whole or not at all: it is written under a temporary
+name and gets its own in one step. Keys that leave the directory, and symbolic links in it, are refused. Nothing
+is touched before the first content is written.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
-import hashlib
 import os
 import re
 import secrets
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import BinaryIO
 
-from docex.errors import DocumentRejected, FileMissing, KeyRejected, StorageError
+from docex.errors import KeyRejected, StorageError
+from docex.storage.base import CHUNK, Staged, StoredContent, staged
 
-CHUNK = 1024 * 1024  # bytes read at a time
-SAMPLE = 1024  # bytes from the start of a file, by which text is told from binary
+CONTENT = "content"  # the folder of the contents; a basket's folder ends with its id, so none is called so
 TEMPORARY = ".incoming-"  # no key starts so
+FEW = 4  # up to so many files are synced one by one
 
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _ALLOWED = "use A-Z, a-z, 0-9, '_', '.' and '-', not starting with a dot."
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A content that was received whole and synced, and that no key names yet."""
-
-    file: Path
-    size: int  # bytes
-    checksum: str  # SHA-256, hexadecimal
-    sample: bytes  # its first bytes
+# A file system that has no hard links, or no more of them for this file.
+_NO_LINK = {errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV}
 
 
 class FilesystemStorage:
-    """The contents of one basket, in ``folder`` below ``base``. Making this object touches nothing.
+    """The contents of one tenant, in ``folder`` below ``base``. Making this object touches nothing.
 
     ``base`` may be a symbolic link that an administrator chose; below it every directory is DocEX's own, and a link
     there is refused.
     """
 
-    def __init__(self, base: Path, folder: str) -> None:
-        self._base = Path(os.path.abspath(base))
-        self._folder = PurePosixPath(folder)
-        if not folder or not all(_KEY.fullmatch(part) for part in self._folder.parts):
-            raise KeyRejected(folder, _ALLOWED)
-        self.root = self._base / self._folder
+    kind = "filesystem"
+    links_paths = True
+
+    def __init__(self, base: Path, folder: str | None, place: str = "filesystem") -> None:
+        self.place = place
+        self._base = os.path.abspath(base)
+        parts = _parts(folder) if folder is not None else ()
+        self.root = Path(self._base, *parts)
+        self._root = str(self.root)
+        self._above = [os.path.join(self._base, *parts[: index + 1]) for index in range(len(parts))]
 
     def __repr__(self) -> str:
-        return f"FilesystemStorage({str(self.root)!r})"
+        return f"FilesystemStorage({self._root!r})"
 
-    @contextmanager
-    def receive(self, source: Path) -> Iterator[Staged]:
-        """Copy a file next to the contents. At the end of the block the copy is gone unless it was published.
+    def receive(self, reader: BinaryIO, name: str) -> AbstractContextManager[Staged]:
+        """See :class:`~docex.storage.base.Storage`."""
+        return staged(reader, name, self._root, self._temporary)
 
-        The checksum is that of the copy: a file that changes while it is read cannot give a content that differs from
-        it.
+    def content_key(self, checksum: str, readable: str) -> str:
+        """See :class:`~docex.storage.base.Storage`."""
+        return f"{CONTENT}/{checksum[:2]}/{checksum}"
 
-        :raises FileMissing: there is no such file.
-        :raises DocumentRejected: it is not a plain file, or cannot be read.
-        :raises StorageError: the copy cannot be written.
-        """
-        with self._opened(source) as reader:
-            staged = self._copy(reader, source)
+    def publish(self, contents: Sequence[tuple[Staged, str]]) -> None:
+        """See :class:`~docex.storage.base.Storage`."""
         try:
-            yield staged
-        finally:
-            with suppress(FileNotFoundError):
-                staged.file.unlink()
-                # The copy was the first file here, or others keep the directory.
-                with suppress(OSError):
-                    self.root.rmdir()
-
-    def publish(self, staged: Staged, key: str) -> None:
-        """Give a received content its key.
-
-        :raises KeyRejected: the key is not allowed.
-        :raises StorageError: the key is taken, or the directory cannot be written.
-        """
-        target = self._path(key)
-        try:
-            # Claims the name: a rename alone would silently replace what another process put there.
-            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            for content, key in contents:
+                self._place(content, self._path(key), sync=len(contents) <= FEW)
+            if len(contents) > FEW:
+                _sync_all([self._path(key) for _, key in contents])
         except OSError as error:
-            raise StorageError(target, f"{error.strerror}.") from error
-        try:
-            os.replace(staged.file, target)
-            _sync(self.root)
-        except OSError as error:
-            with suppress(OSError):
-                target.unlink()
-            raise StorageError(target, f"{error.strerror}.") from error
+            raise StorageError(self._root, f"a content cannot be kept: {error.strerror}.") from error
 
-    def load(self, key: str) -> bytes:
-        """The content of a key. :raises FileNotFoundError: there is none."""
+    def exists(self, key: str) -> bool:
+        """See :class:`~docex.storage.base.Storage`."""
+        return os.path.isfile(self._path(key))
+
+    def open(self, key: str, start: int = 0) -> BinaryIO:
+        """See :class:`~docex.storage.base.Storage`."""
         path = self._path(key)
         try:
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-                return file.read()
+            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
         except FileNotFoundError:
             raise
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise KeyRejected(key, "it is a symbolic link.") from error
             raise StorageError(path, f"{error.strerror}.") from error
+        file.seek(start)
+        return file
 
     def delete(self, key: str) -> None:
-        """Remove a content; one that is not there is passed over."""
-        path = self._path(key)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(path, f"{error.strerror}.") from error
+        """See :class:`~docex.storage.base.Storage`."""
+        _remove(self._path(key))
 
-    def remove(self) -> None:
-        """Remove the directory, with what broken transfers left. Files that were not put here by DocEX keep it in
-        place.
-        """
-        for left in self.root.glob(f"{TEMPORARY}*"):
-            with suppress(OSError):
-                left.unlink()
-        with suppress(OSError):
-            self.root.rmdir()
-
-    @contextmanager
-    def _opened(self, source: Path) -> Iterator[int]:
+    def link(self, key: str, readable: str) -> bool:
+        """See :class:`~docex.storage.base.Storage`."""
+        target = self._path(readable)
         try:
-            # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-            descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
-        except FileNotFoundError as error:
-            raise FileMissing(source, "there is no such file.") from error
-        except (OSError, ValueError) as error:
-            raise DocumentRejected(source, f"{getattr(error, 'strerror', None) or error}.") from error
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DocumentRejected(source, "it is not a plain file.")
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def _make_root(self) -> None:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(self.root, f"{error.strerror}.") from error
-        self._refuse_links()
-
-    def _copy(self, reader: int, source: Path) -> Staged:
-        digest, size, sample = hashlib.sha256(), 0, b""
-        file = self.root / f"{TEMPORARY}{secrets.token_hex(8)}"
-        try:
-            with self._created(file) as writer:
-                while chunk := os.read(reader, CHUNK):
-                    sample = sample or chunk[:SAMPLE]
-                    digest.update(chunk)
-                    size += len(chunk)
-                    writer.write(chunk)
-                writer.flush()
-                os.fsync(writer.fileno())
-        except BaseException as error:
-            with suppress(OSError):
-                file.unlink()
-            if isinstance(error, OSError):
-                raise StorageError(self.root, f"{source} cannot be copied here: {error.strerror}.") from error
+            try:
+                os.link(self._path(key), target)
+            except FileNotFoundError:
+                # Another process may take the folder away again while nothing is in it.
+                for _ in range(3):
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    with suppress(FileNotFoundError):
+                        os.link(self._path(key), target)
+                        return True
+                raise
+        except FileExistsError:
             raise
-        return Staged(file, size, digest.hexdigest(), sample)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                return False
+            raise StorageError(target, f"{error.strerror}.") from error
+        return True
 
-    def _created(self, file: Path) -> BinaryIO:
-        self._make_root()
+    def unlink(self, readable: str) -> None:
+        """See :class:`~docex.storage.base.Storage`."""
+        _remove(self._path(readable))
+
+    def contents(self) -> Iterator[StoredContent]:
+        """See :class:`~docex.storage.base.Storage`."""
+        for folder in _scan(os.path.join(self._root, CONTENT)):
+            for entry in _scan(folder.path) if folder.is_dir(follow_symlinks=False) else ():
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False)
+                    yield StoredContent(f"{CONTENT}/{folder.name}/{entry.name}", found.st_size, found.st_mtime)
+
+    def links(self, folder: str) -> Iterator[str]:
+        """See :class:`~docex.storage.base.Storage`."""
+        for entry in _scan(self._path(folder)):
+            if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                yield f"{folder}/{entry.name}"
+
+    def sweep(self, older_than: float) -> list[str]:
+        """See :class:`~docex.storage.base.Storage`."""
+        before, swept = time.time() - older_than, []
+        content = os.path.join(self._root, CONTENT)
+        folders = [content, *(entry.path for entry in _scan(content) if entry.is_dir(follow_symlinks=False))]
+        for entry in (entry for folder in folders for entry in _scan(folder) if entry.name.startswith(TEMPORARY)):
+            with suppress(FileNotFoundError):
+                if entry.stat(follow_symlinks=False).st_mtime < before:
+                    os.unlink(entry.path)
+                    swept.append(entry.path)
+        return swept
+
+    def location(self, folder: str) -> str:
+        """See :class:`~docex.storage.base.Storage`."""
+        return os.path.join(self._root, *_parts(folder))
+
+    def remove_folder(self, folder: str) -> None:
+        """See :class:`~docex.storage.base.Storage`."""
+        with suppress(OSError):  # it holds files that were not put there by DocEX, or was never made
+            os.rmdir(self._path(folder))
+
+    def url(self, key: str, expires_in: int) -> str:
+        """:raises StorageError: files have no address."""
+        raise StorageError(self._root, "files have no address that others could read from; use a storage of type 's3'.")
+
+    def _temporary(self) -> Path:
+        folder = os.path.join(self._root, CONTENT)
+        self._make(folder)
+        return Path(folder, f"{TEMPORARY}{secrets.token_hex(8)}")
+
+    def _place(self, content: Staged, target: str, *, sync: bool) -> None:
+        if _holds(target, content):
+            if sync:
+                _sync(target)
+            return
+        folder = os.path.dirname(target)
+        temporary = os.path.join(folder, f"{TEMPORARY}{secrets.token_hex(8)}")
         try:
-            return open(file, "xb")
-        except FileNotFoundError:  # another process found the directory empty and removed it in between
-            self._make_root()
-            return open(file, "xb")
+            try:
+                descriptor = self._copied(content, temporary)
+            except FileNotFoundError:
+                self._make(folder)
+                descriptor = self._copied(content, temporary)
+            try:
+                self._name(temporary, target, content)
+                if sync:
+                    # After the file has its name: on Linux's journaling file systems this makes the name safe as well.
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
 
-    def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
-            raise KeyRejected(key, _ALLOWED)
-        self._refuse_links()
-        return self.root / key
+    @staticmethod
+    def _name(temporary: str, target: str, content: Staged) -> None:
+        """Not by a rename while another may be linking to the same content: that would pull it from under the link."""
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            if not _holds(target, content):  # the rest of a write that a power failure broke
+                os.rename(temporary, target)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            os.rename(temporary, target)
 
-    def _refuse_links(self) -> None:
-        directory = self._base
-        for part in self._folder.parts:
-            directory = directory / part
-            if directory.is_symlink():
-                raise KeyRejected(str(directory), "a symbolic link would lead out of the storage.")
+    @staticmethod
+    def _copied(content: Staged, temporary: str) -> int:
+        if content.file is not None:
+            try:
+                os.link(content.file, temporary)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+                shutil.copyfile(content.file, temporary)
+            return os.open(temporary, os.O_RDWR)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            rest = memoryview(content.data or b"")
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _make(self, folder: str) -> None:
+        missing = []
+        while not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        try:
+            for directory in reversed(missing):
+                with suppress(FileExistsError):
+                    os.mkdir(directory)
+                _sync(os.path.dirname(directory))
+        except OSError as error:
+            raise StorageError(self._root, f"{error.strerror}.") from error
+        self._refuse_links(os.path.join(self._root, CONTENT))
+
+    def _path(self, key: str) -> str:
+        parts = _parts(key)
+        self._refuse_links(*(os.path.join(self._root, *parts[: index + 1]) for index in range(len(parts) - 1)))
+        return os.path.join(self._root, *parts)
+
+    def _refuse_links(self, *below: str) -> None:
+        for directory in (*self._above, *below):
+            if os.path.islink(directory):
+                raise KeyRejected(directory, "a symbolic link would lead out of the storage.")
 
 
 def probe(directory: Path, *, keep: bool) -> None:
@@ -213,9 +265,60 @@ def probe(directory: Path, *, keep: bool) -> None:
                 parent.rmdir()
 
 
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _parts(key: str) -> tuple[str, ...]:
+    parts = tuple(key.split("/"))
+    if not all(_KEY.fullmatch(part) for part in parts):
+        raise KeyRejected(key, _ALLOWED)
+    return parts
+
+
+def _scan(directory: str) -> Iterator[os.DirEntry[str]]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
+        yield from entries
+
+
+def _holds(path: str, content: Staged) -> bool:
+    """Whether the file has exactly this content."""
+    try:
+        with open(path, "rb") as present, content.open() as wanted:
+            if os.fstat(present.fileno()).st_size != content.size:
+                return False
+            while part := wanted.read(CHUNK):
+                if present.read(len(part)) != part:
+                    return False
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(path, f"{error.strerror}.") from error
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all(paths: Sequence[str]) -> None:
+    """Many files at once: Linux can write a whole file system out, which for many small files is much quicker."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "syncfs"):
+        for path in paths:
+            _sync(path)
+        return
+    descriptor = os.open(paths[0], os.O_RDONLY)
+    try:
+        if library.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
     finally:
         os.close(descriptor)

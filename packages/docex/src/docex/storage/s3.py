@@ -51,6 +51,11 @@ class S3Storage:
         self.prefix = "".join(f"{_part(part)}/" for part in given if part)
         self.place = f"s3:{self.bucket}/{self.prefix}"[:255]
 
+    @property
+    def links_paths(self) -> bool:
+        """See :class:`~docex.storage.base.Storage`."""
+        return self._settings.readable_copies
+
     def __repr__(self) -> str:
         return f"S3Storage('s3://{self.bucket}/{self.prefix}')"
 

@@ -67,8 +67,9 @@ def upgrade() -> None:
     for table, names in USERS.items():
         for name in names:
             op.add_column(table, sa.Column(name, sa.String(255), nullable=True))
-    for name, table, columns, unique in INDEXES:
-        op.create_index(name, table, columns, unique=unique)
+    for name, table, indexed, unique in INDEXES:
+        only = sa.text(f"{indexed[-1]} IS NOT NULL") if table == "document_metadata" else None
+        op.create_index(name, table, indexed, unique=unique, postgresql_where=only, sqlite_where=only)
     if on_postgres:
         op.alter_column("document", "size", type_=sa.BigInteger(), existing_type=sa.Integer())
     op.create_table(
