@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from rich.console import Console
 
-from benchmarks import http, memory, provisioning, resolution, sessions, startup
+from benchmarks import archive, http, memory, provisioning, resolution, sessions, startup
 from benchmarks.timing import Figure
 from tenantry.embedded import EmbeddedPostgres
 
@@ -37,7 +37,7 @@ def main() -> None:
     parts = []
     try:
         url = server.start()
-        for part in (_header, _provisioning, _sessions, _memory, _startup, _resolution, _http):
+        for part in (_header, _provisioning, _sessions, _memory, _startup, _resolution, _http, _archive):
             parts.append(part(url))
             RESULTS.write_text("\n".join(parts))  # what was measured is kept when a later part fails
     finally:
@@ -157,6 +157,26 @@ def _memory(url: str) -> str:
         "## Memory\n\nResident memory of a process after 2,000 transactions. To hold: <= 1.3.\n\n"
         + "\n".join(lines)
         + "\n"
+    )
+
+
+def _archive(url: str) -> str:
+    with database(url, "bench_archive") as fresh:
+        savings = archive.measure(fresh)
+        small, large = archive.resident(fresh)
+    lines = [
+        "| tenants | backup, s | restore, s | `pg_dump -n`, s | x faster |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for one in savings:
+        seconds = f"{one.backup:.3f} | {one.restore:.3f} | {one.pg_dump:.2f}"
+        lines.append(f"| {one.tenants:,} | {seconds} | {one.ratio:.0f} |")
+    return (
+        f"## One tenant saved\n\n31 tables, {archive.ROWS:,} rows, of one tenant among others; medians.\n"
+        f"To hold: >= 50 x faster than pg_dump at {archive.TENANTS:,} tenants.\n\n"
+        + "\n".join(lines)
+        + f"\n\nA process that saves and restores holds at most {small / 1e6:.0f} MB for {archive.ROWS:,} rows, "
+        f"{large / 1e6:.0f} MB for {archive.GROWN:,}.\n"
     )
 
 

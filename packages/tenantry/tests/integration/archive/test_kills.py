@@ -1,4 +1,4 @@
-"""Killed at fifty random moments, a restore, an archive and a rename each end in one whole state, and no row is lost."""
+"""Killed at fifty random moments, a restore, an archive and a rename each end whole, and no row is lost."""
 
 from __future__ import annotations
 
