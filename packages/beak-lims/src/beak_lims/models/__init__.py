@@ -64,6 +64,13 @@ from beak_lims.models.sequence import IdSequence
 from beak_lims.models.session import Ending, PasswordReset, RefreshToken, UserSession
 from beak_lims.models.snapshot import Occasion, Snapshot, SnapshotContent, Subject
 from beak_lims.models.supplier import Manufacturer, Supplier
+from beak_lims.models.susceptibility import (
+    AstPanel,
+    AstResult,
+    OrganismResult,
+    ast_panel_antibiotic,
+    ast_panel_organism,
+)
 from beak_lims.models.unit import Unit
 from beak_lims.models.user import (
     Group,
@@ -88,6 +95,8 @@ __all__ = [
     "AnalysisResult",
     "Antibiotic",
     "AntibioticDisk",
+    "AstPanel",
+    "AstResult",
     "AuditLog",
     "Base",
     "Breakpoint",
@@ -123,6 +132,7 @@ __all__ = [
     "Method",
     "Occasion",
     "Organism",
+    "OrganismResult",
     "Organization",
     "OrganizationSetting",
     "PasswordReset",
@@ -171,6 +181,8 @@ __all__ = [
     "analysis_method",
     "analysis_sample_type",
     "antibiotic_guideline",
+    "ast_panel_antibiotic",
+    "ast_panel_organism",
     "group_permission",
     "metadata",
     "method_instrument",

@@ -25,10 +25,17 @@ def upgrade() -> None:
     _organisms()
     _breakpoints()
     _resistance()
+    _panels()
+    _isolates()
 
 
 def downgrade() -> None:
     for name in (
+        "ast_result",
+        "organism_result",
+        "ast_panel_antibiotic",
+        "ast_panel_organism",
+        "ast_panel",
         "expert_interpret_rule",
         "expected_res_phenotype",
         "qc_range",
@@ -222,6 +229,102 @@ def _resistance() -> None:
         sa.PrimaryKeyConstraint("uid", name="pk_expert_interpret_rule"),
     )
     _one_that_counts("expert_interpret_rule")
+
+
+def _panels() -> None:
+    op.create_table(
+        "ast_panel",
+        *_record(
+            sa.Column("name", sa.String(255), nullable=False),
+            sa.Column("description", sa.Text),
+            sa.Column("guideline_year_uid", sa.String(32), nullable=False),
+            sa.Column("test_method", sa.String(8), server_default="MIC", nullable=False),
+            sa.Column("active", sa.Boolean, server_default=sa.true(), nullable=False),
+            sa.Column("laboratory_uid", sa.String(32), nullable=False),
+        ),
+        sa.PrimaryKeyConstraint("uid", name="pk_ast_panel"),
+        sa.UniqueConstraint("laboratory_uid", "name", name="uq_ast_panel_laboratory_uid_name"),
+        _one_of("ast_panel", "test_method", METHODS),
+        _reference("ast_panel", "guideline_year_uid", "guideline_year"),
+        _reference("ast_panel", "laboratory_uid", "laboratory"),
+    )
+    op.create_index("ix_ast_panel_guideline_year_uid", "ast_panel", ["guideline_year_uid"])
+    for right in ("organism", "antibiotic"):
+        name = f"ast_panel_{right}"
+        op.create_table(
+            name,
+            sa.Column("ast_panel_uid", sa.String(32), nullable=False),
+            sa.Column(f"{right}_uid", sa.String(32), nullable=False),
+            sa.PrimaryKeyConstraint("ast_panel_uid", f"{right}_uid", name=f"pk_{name}"),
+            _reference(name, "ast_panel_uid", "ast_panel", ondelete="CASCADE"),
+            _reference(name, f"{right}_uid", right, ondelete="CASCADE"),
+        )
+        op.create_index(f"ix_{name}_{right}_uid", name, [f"{right}_uid"])
+
+
+def _isolates() -> None:
+    op.create_table(
+        "organism_result",
+        *_record(
+            sa.Column("sample_uid", sa.String(32), nullable=False),
+            sa.Column("analysis_result_uid", sa.String(32), nullable=False),
+            sa.Column("organism_uid", sa.String(32)),
+            sa.Column("isolate_number", sa.Integer, nullable=False),
+            sa.Column("other_tests", postgresql.JSONB, server_default=sa.text("'{}'::jsonb"), nullable=False),
+            sa.Column("laboratory_uid", sa.String(32), nullable=False),
+        ),
+        sa.PrimaryKeyConstraint("uid", name="pk_organism_result"),
+        sa.UniqueConstraint("sample_uid", "isolate_number", name="uq_organism_result_sample_uid_isolate_number"),
+        sa.UniqueConstraint("analysis_result_uid", name="uq_organism_result_analysis_result_uid"),
+        sa.CheckConstraint("isolate_number > 0", name=op.f("ck_organism_result_isolate_number")),
+        _reference("organism_result", "sample_uid", "sample"),
+        _reference("organism_result", "analysis_result_uid", "analysis_result"),
+        _reference("organism_result", "organism_uid", "organism"),
+        _reference("organism_result", "laboratory_uid", "laboratory"),
+    )
+    for column in ("organism_uid", "laboratory_uid"):
+        op.create_index(f"ix_organism_result_{column}", "organism_result", [column])
+    cited = ("breakpoint", "expected_res_phenotype", "expert_interpret_rule")
+    op.create_table(
+        "ast_result",
+        *_record(
+            *(sa.Column(f"{name}_uid", sa.String(32), nullable=False) for name in OF_AST_RESULT),
+            sa.Column("test_method", sa.String(8), nullable=False),
+            *_texts(disk=16, site_of_infection=255),
+            sa.Column("value", sa.Text),
+            sa.Column("category", sa.String(4)),
+            _flag("uncertain"),
+            sa.Column("basis", sa.String(32)),
+            sa.Column("reason", sa.Text),
+            *(sa.Column(f"{name}_uid", sa.String(32)) for name in cited),
+            sa.Column("judgement", postgresql.JSONB),
+            sa.Column("laboratory_uid", sa.String(32), nullable=False),
+        ),
+        sa.PrimaryKeyConstraint("uid", name="pk_ast_result"),
+        sa.UniqueConstraint(
+            "organism_result_uid",
+            "antibiotic_uid",
+            "test_method",
+            "disk",
+            name="uq_ast_result_test",
+        ),
+        sa.UniqueConstraint("analysis_result_uid", name="uq_ast_result_analysis_result_uid"),
+        _one_of("ast_result", "test_method", METHODS),
+        _one_of("ast_result", "category", ("S", "SDD", "I", "NS", "R", "WT", "NWT")),
+        _one_of("ast_result", "basis", ("breakpoint", "expected resistance", "expert rule")),
+        *(_reference("ast_result", f"{name}_uid", name) for name in (*OF_AST_RESULT, *cited, "laboratory")),
+    )
+    for name in ("antibiotic", "guideline_year", *cited, "laboratory"):
+        op.create_index(f"ix_ast_result_{name}_uid", "ast_result", [f"{name}_uid"])
+
+
+OF_AST_RESULT = ("organism_result", "analysis_result", "antibiotic", "guideline_year")
+METHODS = ("MIC", "DISK")
+
+
+def _one_of(table: str, column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=op.f(f"ck_{table}_{column}"))
 
 
 COUNTS = sa.text("retired_at IS NULL")
