@@ -17,6 +17,7 @@ from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from beak_lims import audit
 from beak_lims.errors import LaboratoryMismatch, LaboratoryRequired
+from beak_lims.models.audit_log import AuditLog
 from beak_lims.models.base import LabRecord, Record
 from tenantry.registry.uids import new_uid
 
@@ -81,7 +82,7 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
     context = session.info.get(KEY)
     if context is None:
         return
-    entries: list[audit.AuditLog] = []
+    entries: list[AuditLog] = []
     for row in session.new:
         if isinstance(row, Record):
             _own(row, context, new=True)
@@ -105,14 +106,14 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
 
 def _own(row: Record, context: LabContext, *, new: bool) -> None:
     """Give a new row its key and its laboratory; hold any row to the laboratory at work."""
-    if new and row.uid is None:
-        row.uid = new_uid()
+    if new:
+        row.uid = row.uid or new_uid()
     if not isinstance(row, LabRecord):
         return
     what = row.__tablename__
-    if new and row.laboratory_uid is None:
-        row.laboratory_uid = context.laboratory(what)
-    elif row.laboratory_uid != context.laboratory(what) or (
+    if new:
+        row.laboratory_uid = row.laboratory_uid or context.laboratory(what)
+    if row.laboratory_uid != context.laboratory(what) or (
         not new and inspected(row).attrs.laboratory_uid.history.has_changes()
     ):
         raise LaboratoryMismatch(what)

@@ -67,7 +67,7 @@ class Noun:
     @property
     def name(self) -> str:
         """What one row is called."""
-        return self.model.__tablename__.replace("_", " ")
+        return str(self.model.__tablename__).replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def add_crud(router: LabRouter, noun: Noun) -> None:
     plural = noun.path.strip("/").replace("-", "_")
     filters = _filters(noun)
 
-    def listing(lab: Work, page: Page, q: str | None, **chosen: Any) -> list[dict[str, Any]]:
+    def listing(lab: Work, page: Page, q: str | None = None, **chosen: Any) -> list[dict[str, Any]]:
         return [row_of(noun, row) for row in page.of(lab, _query(noun, q, chosen))]
 
     def create(lab: Work, body: BaseModel) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def add_crud(router: LabRouter, noun: Noun) -> None:
     def door(action: str) -> dict[str, Any]:
         return {"lab": Annotated[Work, Depends(permit(noun.actions.get(action, action), noun.target))]}
 
-    one, many = f"{noun.path}/{{uid}}", {"page": Paged, "q": (Words, None), **filters}
+    one, many = f"{noun.path}/{{uid}}", {"page": Paged, **filters}
     new, change = Annotated[schemas.new, Body()], Annotated[schemas.change, Body()]
     add = router.add_api_route
     add(
@@ -217,7 +217,7 @@ def _saved(session: Session, noun: Noun, row: Record) -> dict[str, Any]:
     return row_of(noun, row)
 
 
-def _query(noun: Noun, q: str | None, chosen: Mapping[str, Any]) -> Select[tuple[Record]]:
+def _query(noun: Noun, q: str | None, chosen: Mapping[str, Any]) -> Select[Record]:
     query = select(noun.model)
     for relationship in noun.links.values():
         query = query.options(selectinload(getattr(noun.model, relationship)))
@@ -231,8 +231,8 @@ def _query(noun: Noun, q: str | None, chosen: Mapping[str, Any]) -> Select[tuple
 
 
 def _filters(noun: Noun) -> dict[str, Any]:
-    """The query parameters of the list: every reference, and ``active``."""
-    filters: dict[str, Any] = {}
+    """The query parameters of the list: words, every reference, and ``active``."""
+    filters: dict[str, Any] = {"q": (Words, None)} if noun.search else {}
     for column in _columns(noun):
         if column.foreign_keys:
             filters[column.name] = (Annotated[str | None, Query(pattern=UID_PATTERN)], None)

@@ -27,6 +27,7 @@ ByReference = Annotated[str | None, Query(pattern=UID_PATTERN)]
 References = Annotated[list[Reference], Field(max_length=MAX_LISTED)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_LENGTH, pattern=LINE)]
 Code = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=CODE_LENGTH, pattern=LINE)]
+Phone = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64, pattern=LINE)]
 Lines = Annotated[str, StringConstraints(max_length=MAX_LINES, pattern=LINES)]
 Email = Annotated[
     str,

@@ -28,7 +28,7 @@ class Page:
         self.limit = limit
         self.after = self._pages.read(cursor)
 
-    def of(self, work: Work, query: Select[tuple[Row]], *, newest_first: bool = False) -> Sequence[Row]:
+    def of(self, work: Work, query: Select[Row], *, newest_first: bool = False) -> Sequence[Row]:
         """The rows of this page of a query for one model. Tells the answer's headers where the next one begins."""
         uid = query.column_descriptions[0]["entity"].uid
         if self.after is not None:
@@ -38,6 +38,10 @@ class Page:
         page = rows[: self.limit]
         work.headers.update(self._pages.headers(page[-1].uid if len(rows) > self.limit else None, self.limit))
         return page
+
+    def tell(self, work: Work, key: str | None) -> None:
+        """Tell the answer's headers where the next page begins: after the row of this key; None if there is none."""
+        work.headers.update(self._pages.headers(key, self.limit))
 
 
 async def _paged(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Page:

@@ -58,5 +58,5 @@ def _in_one_hop(
         return await work.served.run(work, functools.partial(endpoint, **given), answer, status)
 
     routed.__signature__ = signature  # type: ignore[attr-defined]
-    del routed.__wrapped__  # type: ignore[attr-defined]  # its annotations are texts of another module
+    del routed.__wrapped__  # its annotations are texts of another module
     return routed

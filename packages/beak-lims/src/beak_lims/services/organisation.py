@@ -40,7 +40,7 @@ def organisation_setting(session: Session) -> OrganizationSetting:
     return session.scalars(select(OrganizationSetting).where(OrganizationSetting.organization_uid == own.uid)).one()
 
 
-def query(context: LabContext) -> Select[tuple[Laboratory]]:
+def query(context: LabContext) -> Select[Laboratory]:
     """The laboratories that the work's user may see."""
     wanted = select(Laboratory)
     if context.is_superuser or context.user_uid is None:

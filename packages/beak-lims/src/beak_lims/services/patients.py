@@ -58,7 +58,7 @@ class Search:
     active: bool | None = None
 
 
-def query() -> Select[tuple[Patient]]:
+def query() -> Select[Patient]:
     """The patients of the laboratory at work, each with identifications."""
     return select(Patient).options(selectinload(Patient.identifications))
 
@@ -71,7 +71,7 @@ def get_patient(session: Session, uid: str) -> Patient:
     return found
 
 
-def find_patients(context: LabContext, search: Search) -> Select[tuple[Patient]]:
+def find_patients(context: LabContext, search: Search) -> Select[Patient]:
     """The query for the patients that fit; nobody, when no laboratory is at work."""
     found = query()
     if context.laboratory_uid is None:
@@ -163,8 +163,8 @@ def change_patient(session: Session, context: LabContext, uid: str, values: Mapp
 
     :raises RecordNotFound, InputRejected, ReferenceRejected: as above.
     """
-    rules = house_rules(session, context, "patient")
     patient = get_patient(session, uid)
+    rules = house_rules(session, context, "patient")
     _check(values, rules.today())
     if "client_uid" in values:
         referred(session, Client, [values["client_uid"]], "client_uid")

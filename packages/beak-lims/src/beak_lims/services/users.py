@@ -2,6 +2,7 @@
 
 A password is never given by an administrator: a new user gets one that is generated and told once, and must change it;
 a user who forgot theirs gets a one-time reset token. Only a superuser changes a superuser, and one always stays.
+Anybody else looks after the people of their own laboratories alone: else they could let themselves into another one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from beak_lims.context import LabContext
 from beak_lims.errors import ChangeRefused, NotPermitted, RecordNotFound, ReferenceRejected
 from beak_lims.identity import sessions
 from beak_lims.inputs import parse_email, parse_name
-from beak_lims.models import Ending, Group, Laboratory, Permission, Record, User
+from beak_lims.models import Ending, Group, Laboratory, Permission, Record, User, user_laboratory
 from tenantry.iam.passwords import generate_password, hash_password
 
 R = TypeVar("R", bound=Record)
@@ -67,7 +68,7 @@ def change_user(session: Session, context: LabContext, uid: str, values: Mapping
     :raises ChangeRefused: it would leave the tenant without an active superuser, or lock out who asks.
     """
     user = get_user(session, uid)
-    _mind_superusers(context, user)
+    _mind(session, context, user)
     ending = not values.get("is_active", user.is_active) or values.get("is_blocked", user.is_blocked)
     if ending and uid == context.user_uid:
         raise ChangeRefused("Nobody can make themselves inactive or blocked; another administrator can.")
@@ -81,9 +82,13 @@ def change_user(session: Session, context: LabContext, uid: str, values: Mapping
     return user
 
 
-def check_resettable(session: Session, context: LabContext, uid: str) -> None:
-    """:raises RecordNotFound: there is no such user. :raises NotPermitted: a superuser's, by somebody who is none."""
-    _mind_superusers(context, get_user(session, uid))
+def check_manageable(session: Session, context: LabContext, uid: str) -> None:
+    """Whether the work's user may look after that user.
+
+    :raises RecordNotFound: there is no such user.
+    :raises NotPermitted: it is a superuser, or somebody of a laboratory that the work's user is not assigned to.
+    """
+    _mind(session, context, get_user(session, uid))
 
 
 def get_group(session: Session, uid: str) -> Group:
@@ -107,10 +112,12 @@ def set_permissions(session: Session, context: LabContext, group_uid: str, uids:
 
 
 def _give(session: Session, context: LabContext, user: User, values: Mapping[str, Any]) -> None:
-    if values.get("is_superuser", user.is_superuser or False) != (user.is_superuser or False) and not (
-        context.is_superuser or context.user_uid is None
-    ):
+    superuser = user.is_superuser or False
+    if values.get("is_superuser", superuser) != superuser and not _above(context):
         raise NotPermitted("UPDATE", "superuser")
+    assigned = {*values.get("laboratory_uids", ()), *filter(None, [values.get("active_laboratory_uid")])}
+    if assigned and not _above(context) and not assigned <= _own_laboratories(session, context):
+        raise ReferenceRejected("laboratory_uids")
     with session.no_autoflush:  # one change, and one entry in the audit trail
         for name, value in values.items():
             match name:
@@ -136,9 +143,23 @@ def _all(session: Session, model: type[R], uids: Collection[str], name: str) -> 
     return rows
 
 
-def _mind_superusers(context: LabContext, user: User) -> None:
-    if user.is_superuser and not context.is_superuser and context.user_uid is not None:
+def _mind(session: Session, context: LabContext, user: User) -> None:
+    if _above(context):
+        return
+    if user.is_superuser:
         raise NotPermitted("UPDATE", "superuser")
+    if not {one.uid for one in user.laboratories} <= _own_laboratories(session, context):
+        raise NotPermitted("UPDATE", "user of another laboratory")
+
+
+def _above(context: LabContext) -> bool:
+    """Whether the work may reach across laboratories."""
+    return context.is_superuser or context.user_uid is None
+
+
+def _own_laboratories(session: Session, context: LabContext) -> set[str]:
+    mine = user_laboratory.c
+    return set(session.scalars(select(mine.laboratory_uid).where(mine.user_uid == context.user_uid)))
 
 
 def _superusers(session: Session) -> int:

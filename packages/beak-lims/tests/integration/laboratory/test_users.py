@@ -49,6 +49,22 @@ def test_only_a_superuser_makes_or_changes_one(installation: Installation) -> No
     assert "must stay" in superuser.refused(409, "PATCH", f"/users/{superuser.uid}", {"is_superuser": False})
 
 
+def test_administrator_of_one_laboratory_lets_nobody_into_another(installation: Installation) -> None:
+    first, second = installation.laboratories["alpha"].values()
+    admin = installation.actor(member_of=["Second"], laboratory="Second")
+    colleague, other = installation.actor(member_of=["Second"]), installation.actor(member_of=["First", "Second"])
+    for uid in (admin.uid, colleague.uid):
+        body = {"laboratory_uids": [first, second]}
+        assert "laboratory_uids" in admin.refused(422, "PATCH", f"/users/{uid}", body)
+    admin.refused(422, "PATCH", f"/users/{admin.uid}", {"active_laboratory_uid": first})
+    admin.ok("PATCH", f"/users/{colleague.uid}", {"laboratory_uids": [second]})
+    for method, path in (("PATCH", ""), ("POST", "/password-reset"), ("DELETE", "/sessions")):
+        told = admin.refused(403, method, f"/users/{other.uid}{path}", {} if method == "PATCH" else None)
+        assert "user of another laboratory" in told
+    superuser = installation.actor(member_of=[], superuser=True)
+    superuser.ok("PATCH", f"/users/{admin.uid}", {"laboratory_uids": [first, second]})
+
+
 def test_permission_given_or_taken_counts_at_once(installation: Installation) -> None:
     admin = installation.actor("beta")
     group = admin.post("/groups", {"name": "Couriers", "keyword": "COURIERS"})

@@ -9,11 +9,12 @@ from fastapi import Depends, Query
 from sqlalchemy import or_, select
 
 from beak_lims.api.doors import Work, permit
-from beak_lims.api.fields import CODE_LENGTH, LINE, ByReference, Outgoing
+from beak_lims.api.fields import LINE, ByReference, Outgoing
 from beak_lims.api.paging import LISTED, Paged
 from beak_lims.api.routing import LabRouter
 from beak_lims.audit import shown
 from beak_lims.models import AuditLog
+from beak_lims.models.base import CODE_LENGTH
 
 router = LabRouter(tags=["audit"])
 

@@ -19,13 +19,13 @@ from beak_lims.api.fields import (
     Incoming,
     Name,
     Outgoing,
+    Phone,
     Reference,
     Uid,
-    bounded,
 )
 from beak_lims.api.paging import LISTED, Paged
 from beak_lims.api.routing import LabRouter
-from beak_lims.models.patient import Gender
+from beak_lims.models.patient import Gender, Patient
 from beak_lims.services import patients
 from beak_lims.services.patients import Search
 
@@ -35,7 +35,6 @@ Reading = Annotated[Work, Depends(permit("READ", "PATIENT"))]
 Making = Annotated[Work, Depends(permit("CREATE", "PATIENT"))]
 Changing = Annotated[Work, Depends(permit("UPDATE", "PATIENT"))]
 Removing = Annotated[Work, Depends(permit("DELETE", "PATIENT"))]
-Phone = bounded(64)
 Years = Annotated[int, Field(ge=0, le=150)]
 MAX_IDENTIFICATIONS = 20
 
@@ -170,7 +169,7 @@ def create_patient(lab: Making, body: NewPatient) -> PatientRow:
 def search_patients(lab: Reading, body: PatientSearchBody) -> list[PatientRow]:
     asked = body.model_dump(exclude={"limit"})
     query = patients.find_patients(lab.context, Search(**{**asked, "words": body.words or ""}))
-    rows = lab.session.scalars(query.order_by(patients.Patient.uid.desc()).limit(body.limit))
+    rows = lab.session.scalars(query.order_by(Patient.uid.desc()).limit(body.limit))
     return [PatientRow.model_validate(row) for row in rows]
 
 

@@ -16,11 +16,11 @@ from beak_lims.api.fields import (
     Incoming,
     Name,
     Outgoing,
+    Phone,
     Reference,
     References,
     Uid,
     Words,
-    bounded,
 )
 from beak_lims.api.paging import LISTED, Paged
 from beak_lims.api.routing import LabRouter
@@ -32,7 +32,6 @@ router = LabRouter(tags=["users"])
 
 Reading = Annotated[Work, Depends(permit("READ", "ORGANISATION"))]
 Changing = Annotated[Work, Depends(permit("UPDATE", "ORGANISATION"))]
-Phone = bounded(64)
 
 
 class NewUser(Incoming):
@@ -175,14 +174,14 @@ def update_user(lab: Changing, uid: Uid, body: UserChange) -> UserRow:
 
 @router.post("/users/{uid}/password-reset", summary="Give a user a one-time token for a new password")
 def begin_reset(lab: Changing, uid: Uid) -> ResetToken:
-    users.check_resettable(lab.session, lab.context, uid)
+    users.check_manageable(lab.session, lab.context, uid)
     token, lifetime = lab.served.identity.begin_reset(lab.session, lab.context, uid)
     return ResetToken(reset_token=token, expires_in=int(lifetime.total_seconds()))
 
 
 @router.delete("/users/{uid}/sessions", summary="End every session of a user")
 def end_sessions(lab: Changing, uid: Uid) -> Ended:
-    users.check_resettable(lab.session, lab.context, uid)
+    users.check_manageable(lab.session, lab.context, uid)
     return Ended(ended=sessions.revoke_all(lab.session, uid))
 
 
