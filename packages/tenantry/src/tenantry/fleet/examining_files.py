@@ -5,15 +5,15 @@ A file is opened only to read its first bytes.
 
 from __future__ import annotations
 
+import glob
 import re
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from tenantry.fleet.finding import Finding
 from tenantry.stores.faults import faults
-from tenantry.stores.sqlite import OWN_DIRECTORY, SqliteFiles
+from tenantry.stores.sqlite import CONTROL_FILE, OWN_DIRECTORY, SqliteFiles
 from tenantry.tenant import Tenant
 
 MAGIC = b"SQLite format 3\0"
@@ -23,29 +23,32 @@ _LEFT = re.compile(r"\.(?:tmp|partial)(?:-wal|-shm|-journal)?$")
 
 
 def reality(store: SqliteFiles, tenants: Sequence[Tenant]) -> frozenset[str]:
-    """Every file that is where a tenant's would be, by its path below the root."""
-    before, _, after = store.template.template.partition("{" + store.template.placeholder + "}")
-    pattern = re.compile(rf"{re.escape(before)}[^/]+{re.escape(after)}")
+    """Every file that is where a tenant's would be, by its path below the root. What else lies there is not read."""
     root = store.root
     there = {tenant.location for tenant in tenants if store.exists(tenant.location)}
     with faults(str(root)):
-        for path in root.rglob(f"*{Path(after).suffix or ''}"):
+        for path in root.glob(_everyone(store)):
             name = path.relative_to(root).as_posix()
-            if pattern.fullmatch(name) and not name.startswith(OWN_DIRECTORY) and path.is_file():
+            if not name.startswith((OWN_DIRECTORY, CONTROL_FILE)) and path.is_file():
                 there.add(name)
     return frozenset(there)
+
+
+def _everyone(store: SqliteFiles) -> str:
+    """The template of names as a pattern."""
+    before, _, after = store.template.template.partition("{" + store.template.placeholder + "}")
+    return f"{glob.escape(before)}*{glob.escape(after)}"
 
 
 def strays(store: SqliteFiles, files: frozenset[str], known: set[str]) -> Iterator[Finding]:
     """What looks like a tenant's and is no tenant's, and what killed processes left."""
     root = store.root
     for name in sorted(files - known):
-        if Path(name).name.startswith("registry.db"):
-            continue
         text = "this file is named like a tenant's, and no tenant is registered for it"
         yield Finding("stray", name, text, f"look into it, then: rm {shlex.quote(str(root / name))}")
+    directory, _, _ = _everyone(store).rpartition("/")
     with faults(str(root)):
-        for path in sorted(root.rglob(".*")):
+        for path in sorted({*root.glob(f"{directory}/.*" if directory else ".*"), *root.glob(f"{OWN_DIRECTORY}/*")}):
             if path.is_file() and _LEFT.search(path.name):
                 text = "this file was left by a process that was killed"
                 yield Finding("stray", path.relative_to(root).as_posix(), text, f"rm {shlex.quote(str(path))}")

@@ -199,7 +199,7 @@ SELECT t.typname, t.typtype::text, format_type(nullif(t.typbasetype, 0), t.typty
     (SELECT json_agg(json_build_array(k.conname, pg_get_constraintdef(k.oid, true)) ORDER BY k.conname)
      FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c') AS checks
 FROM pg_type t
-WHERE t.typtype IN ('e', 'd', 'r', 'm') AND t.oid IN {_IN} AND d.classid = 'pg_type'::regclass) ORDER BY t.oid
+WHERE t.typtype IN ('e', 'd', 'r', 'm', 'c') AND t.oid IN {_IN} AND d.classid = 'pg_type'::regclass) ORDER BY t.oid
 """
 _FUNCTIONS = f"""
 SELECT quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name, p.prokind::text,
@@ -209,6 +209,13 @@ SELECT quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid
             ON r.oid = CASE WHEN u.refclassid = 'pg_class'::regclass THEN u.refobjid ELSE t.typrelid END
         WHERE u.classid = 'pg_proc'::regclass AND u.objid = p.oid AND r.relnamespace = :schema) AS late
 FROM pg_proc p WHERE p.oid IN {_IN} AND d.classid = 'pg_proc'::regclass) ORDER BY p.oid
+"""
+_LOST = """
+SELECT format('rule %s on %s', w.rulename, c.relname) FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class
+WHERE w.ev_class = ANY(:relations) AND w.rulename <> '_RETURN'
+UNION ALL
+SELECT format('rights on column %s.%s', c.relname, a.attname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE a.attrelid = ANY(:relations) AND a.attacl IS NOT NULL
 """
 _OTHERS = """
 SELECT d.classid::regclass::text, count(*) FROM pg_depend d
@@ -266,6 +273,7 @@ class _Reader:
                 self._rights(row)
         self._parts(oids, named, relations)
         self._comments(oids, relations, columns)
+        self._foreign += [str(row[0]) for row in self._rows(_LOST, relations=oids)]
         for where, count in map(tuple, self._rows(_OTHERS, schema=self._schema)):
             self._foreign.append(f"{count} in {where}")
         return Shape("postgresql", tuple(self._items), tuple(tables), tuple(fed), tuple(self._foreign))
@@ -287,7 +295,7 @@ class _Reader:
                 text += "".join(f" CONSTRAINT {quote(check)} {body}" for check, body in row.checks or ())
                 create = f"CREATE DOMAIN {name} AS {text}"
             else:
-                self._foreign.append(f"range type {row.typname!r}")
+                self._foreign.append(f"{'composite' if row.typtype == 'c' else 'range'} type {row.typname!r}")
                 continue
             self._add(Kind.TYPE, row.typname, text, [create], [f"DROP {word} {name}"], rank=number % 9)
 

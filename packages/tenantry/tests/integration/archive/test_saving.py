@@ -254,3 +254,22 @@ def test_manifest_says_what_is_in_the_file(filled, tmp_path) -> None:
     assert [entry.details["file"] for entry in filled.registry.audit_entries("acme", action="tenant.backup")] == [
         str(saved.path)
     ]
+
+
+def test_what_could_not_be_made_anew_is_named_and_not_saved(place, simple, tmp_path) -> None:
+    if not place.on_postgres:
+        return
+    tenancy = place.tenancy(simple)
+    tenancy.provision("acme")
+    place.write(
+        "acme",
+        "CREATE TYPE pair AS (a integer, b integer)",
+        "CREATE TABLE child () INHERITS (organization)",
+        "CREATE RULE quiet AS ON DELETE TO note DO INSTEAD NOTHING",
+        "CREATE AGGREGATE total (integer) (sfunc = int4pl, stype = integer)",
+    )
+    with pytest.raises(ArchiveUnfit) as raised:
+        tenancy.archive.backup("acme", to=tmp_path / "b")
+    told = "; ".join(raised.value.args[1])
+    assert [name for name in ("pair", "child", "rule quiet", "total") if name not in told] == [], told
+    assert not (tmp_path / "b").exists()
