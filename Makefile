@@ -50,7 +50,7 @@ format: install ## Put the sources into their one format
 	$(BIN)/ruff format
 
 bench: install ## Measure against the floor of the same run; writes benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(PARTS)
 
 soak: install ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow -q --timeout 3600

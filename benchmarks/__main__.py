@@ -1,6 +1,7 @@
 """`make bench`: run every benchmark on this machine and write benchmarks/RESULTS.md.
 
-The embedded server runs with its own settings, durable as in use. Figures of one run compare with each other only.
+`make bench PARTS="sessions http"` measures those anew and keeps the rest. The embedded server runs with its own
+settings, durable as in use. Figures of one section compare with each other only.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -30,19 +32,39 @@ console = Console(stderr=True)
 
 
 def main() -> None:
-    """Run everything and write the results."""
+    """Run everything, or the parts that are named on the command line, and write the results."""
+    parts: dict[str, Callable[[str], str]] = {
+        "provisioning": _provisioning,
+        "sessions": _sessions,
+        "memory": _memory,
+        "startup": _startup,
+        "resolution": _resolution,
+        "http": _http,
+        "archive": _archive,
+    }
+    chosen = sys.argv[1:] or list(parts)
+    if unknown := sorted(set(chosen) - set(parts)):
+        sys.exit(f"error: there is no part {', '.join(unknown)}; choose from {', '.join(parts)}.")
     SCRATCH.mkdir(exist_ok=True)
     os.chdir(SCRATCH)
     server = EmbeddedPostgres(SCRATCH / "postgres")
-    parts = []
     try:
         url = server.start()
-        for part in (_header, _provisioning, _sessions, _memory, _startup, _resolution, _http, _archive):
-            parts.append(part(url))
-            RESULTS.write_text("\n".join(parts))  # what was measured is kept when a later part fails
+        for name in chosen:
+            # What was measured is kept when a later part fails.
+            write(_header(url), f"{parts[name](url).rstrip()}\n\n{datetime.now(UTC):%Y-%m-%d}\n")
     finally:
         server.stop()
     console.print(f"written: {RESULTS}")
+
+
+def write(header: str, section: str) -> None:
+    """Put a section in the place of the one with its heading, or behind the others."""
+    kept = ["## " + text for text in RESULTS.read_text().split("\n## ")[1:]] if RESULTS.exists() else []
+    heading = section.partition("\n")[0]
+    place = next((number for number, text in enumerate(kept) if text.partition("\n")[0] == heading), len(kept))
+    kept[place : place + 1] = [section]
+    RESULTS.write_text("\n".join([header, *(text.rstrip("\n") + "\n" for text in kept)]))
 
 
 @contextmanager
@@ -67,8 +89,8 @@ def _header(url: str) -> str:
     return (
         "# Benchmarks\n\n"
         "Made by `make bench`. Each variant in turn, round after round; a figure is a median, a ratio the median of\n"
-        "the ratios round by round. Figures of one run compare with each other only.\n\n"
-        f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores ({platform.machine()}), {memory_size:.0f} GiB, "
+        "the ratios round by round. Figures of one section compare with each other only.\n\n"
+        f"{cores} cores ({platform.machine()}), {memory_size:.0f} GiB, "
         f"{platform.system()};\n"
         f"Python {platform.python_version()}, {packages}, PostgreSQL {postgres} (embedded, durable), "
         f"SQLite {sqlite3.sqlite_version}.\n"
