@@ -13,6 +13,7 @@ import typer
 from beak_lims.commands.importing import import_commands
 from beak_lims.commands.seeding import add_seeds
 from tenantry.cli import (
+    add_doctor,
     audit_commands,
     database_commands,
     group,
@@ -194,6 +195,7 @@ app.add_typer(tenant, name="tenant")
 app.add_typer(import_commands(open_tenancy), name="import")
 app.add_typer(platform_commands(open_tenancy), name="platform")
 app.add_typer(audit_commands(open_tenancy), name="audit")
+add_doctor(app, open_tenancy)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from docex.cli import baskets, documents, setup, tenants
 from docex.errors import DocexError, MultiTenancyDisabled
-from tenantry.cli import group, say
+from tenantry.cli import add_doctor, group, say
 from tenantry.errors import TenancyError, TenantError
 
 __all__ = ["app", "main"]
@@ -24,6 +24,7 @@ app = group("Keep documents, every tenant's in a database of their own.")
 app.command("init")(setup.init)
 app.command("provision-tenant")(tenants.provision_tenant)
 app.add_typer(tenants.app, name="tenant")
+add_doctor(app, tenants.open_tenancy)
 app.add_typer(baskets.app, name="basket")
 app.add_typer(documents.app, name="document")
 

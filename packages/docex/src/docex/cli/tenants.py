@@ -84,14 +84,14 @@ def provision_tenant(
         print(SNIPPET.format(tenant_id=tenant_id))
 
 
-def _open_tenancy() -> Tenancy:
+def open_tenancy() -> Tenancy:
     from docex.tenancy import configured
 
     return configured()
 
 
 # `list` has DocEX's own formats, and provisioning is `docex provision-tenant`.
-app = tenant_commands(_open_tenancy, omit=frozenset({"list", "provision"}))
+app = tenant_commands(open_tenancy, omit=frozenset({"list", "provision"}))
 
 
 @app.command("list")
