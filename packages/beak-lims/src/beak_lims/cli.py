@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beak_lims.commands.importing import import_commands
-from beak_lims.commands.seeding import add_seeds
+from beak_lims.commands.modules import add_modules
+from beak_lims.commands.seeding import add_seeds, words_of
+from beak_lims.commands.snapshotting import snapshot_commands
 from tenantry.cli import (
     add_doctor,
     audit_commands,
@@ -112,22 +114,46 @@ def provision(
     initial_lab_name: Annotated[
         str | None, typer.Option(help="The organisation's first laboratory. Default: `<name> Main Lab`.")
     ] = None,
+    industry: Annotated[
+        str | None, typer.Option(help="Its field of work. Default: DEFAULT_PRIMARY_INDUSTRY, else clinical.")
+    ] = None,
+    enable_module: Annotated[
+        list[str], typer.Option(help="A module beside `core` and the industry's; may be given again.")
+    ] = [],  # noqa: B006 - Typer makes a new list of it
+    seed_scopes: Annotated[
+        list[str], typer.Option("--seed", help="Scopes to seed with commas: core, clinical. Default: none.")
+    ] = [],  # noqa: B006
+    no_seed: Annotated[bool, typer.Option("--no-seed", help="Seed no scope, as by default.")] = False,
 ) -> None:
     """Make a new tenant, ready to use: its schema, its organisation and its first laboratory."""
     from beak_lims.inputs import parse_email, parse_laboratory_name, parse_name
+    from beak_lims.modules import attributes_of
+    from beak_lims.settings import load_settings
 
+    if no_seed and seed_scopes:
+        raise typer.BadParameter("Use either --no-seed or --seed, not both.")
     name = parse_name("Name", name)
-    options = {"initial_lab_name": parse_laboratory_name(initial_lab_name, organization=name)}
+    options: dict[str, object] = {"initial_lab_name": parse_laboratory_name(initial_lab_name, organization=name)}
+    if seed_scopes:
+        from beak_lims.seeds.scopes import parse_scopes
+
+        options["seed_scopes"] = parse_scopes(word for text in seed_scopes for word in words_of(text))
+    attributes = attributes_of(industry, enable_module, default=load_settings().default_primary_industry)
     if admin_email is not None:
         admin_email = parse_email(admin_email)
     with opened(open_tenancy) as tenancy:
-        provisioned = tenancy.provision(slug, name=name, admin_email=admin_email, options=options)
+        provisioned = tenancy.provision(
+            slug, name=name, admin_email=admin_email, attributes=attributes, options=options
+        )
     print_provisioned(provisioned)
     if admin_email is None:
         say(
             "No administrator was made, as no --admin-email was given. "
             f"`beak-lims tenant add-admin --slug {slug} --email ADDRESS` makes one."
         )
+
+
+add_modules(tenant, open_tenancy)
 
 
 @tenant.command()
@@ -193,6 +219,7 @@ app.add_typer(database_commands(open_tenancy, open_embedded), name="db")
 app.add_typer(seed, name="seed")
 app.add_typer(tenant, name="tenant")
 app.add_typer(import_commands(open_tenancy), name="import")
+app.add_typer(snapshot_commands(open_tenancy), name="snapshot")
 app.add_typer(platform_commands(open_tenancy), name="platform")
 app.add_typer(audit_commands(open_tenancy), name="audit")
 add_doctor(app, open_tenancy)

@@ -281,7 +281,9 @@ def _told(column: Column[Any]) -> Any:
         case Date():
             kind = date
         case JSONB():
-            kind = list[str]
+            # A column of this type begins as an empty list or as an empty object.
+            begins = getattr(column.server_default, "arg", "")
+            kind = dict[str, str] if "{}" in str(begins) else list[str]
         case _:
             kind = str
     return kind | None if column.nullable else kind

@@ -5,7 +5,7 @@ Samples are locked before results and results before worksheets, here as everywh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from beak_lims.models import (
     Priority,
     QCLevel,
     QCSet,
+    QCTemplate,
     Sample,
     Subject,
     Worksheet,
@@ -47,10 +48,14 @@ def create_worksheet(
 ) -> Worksheet:
     """Make a worksheet by a template: its control samples, and the most urgent pending results at the other positions.
 
-    ``fill`` off leaves the other positions free. The analyst is the user at work unless another one is named.
+    Controls stand at the reserved positions; where the template reserves none, the levels of its QC template stand at
+    the first ones. ``fill`` off leaves the other positions free. The analyst is the user at work unless another one is
+    named.
 
     :raises RecordNotFound: there is no such template.
     :raises ChangeRefused: the laboratory makes no worksheets, or the template is not active.
+    :raises InputRejected: a reserved position is not on the worksheet.
+    :raises ReferenceRejected: a reserved position names no QC level of the laboratory.
     """
     rules = house_rules(session, context, "worksheet")
     if not rules.allow_worksheet_creation:
@@ -58,6 +63,11 @@ def create_worksheet(
     template = row(session, WorksheetTemplate, template_uid)
     if not template.active:
         raise ChangeRefused(f"Template {template.name} is not active.")
+    positions = template.rows * template.cols
+    reserved = template.reserved
+    if not reserved and template.qc_template_uid is not None:
+        run = row(session, QCTemplate, template.qc_template_uid)
+        reserved = {str(at): level.uid for at, level in enumerate(run.levels, start=1)}
     sheet = Worksheet(
         uid=new_uid(),
         laboratory_uid=rules.laboratory_uid,
@@ -68,8 +78,8 @@ def create_worksheet(
         laboratory_instrument_uid=template.laboratory_instrument_uid,
         analyst_uid=analyst_uid or context.user_uid,
         state=WorksheetState.EMPTY,
-        positions=template.rows * template.cols,
-        reserved=dict(template.reserved),
+        positions=positions,
+        reserved=check_reserved(reserved, positions),
         assigned_count=0,
     )
     # Candidates are locked before numbers are taken: whoever waits here holds no counter.
@@ -139,7 +149,7 @@ def place(position: int, *, rows: int, cols: int, row_wise: bool) -> tuple[int, 
     return (high + 1, low + 1) if row_wise else (low + 1, high + 1)
 
 
-def check_reserved(reserved: dict[str, str], positions: int) -> dict[str, str]:
+def check_reserved(reserved: Mapping[str, str], positions: int) -> dict[str, str]:
     """The reserved positions of a template as they are kept. :raises InputRejected: one is not on the worksheet."""
     for position in reserved:
         if not position.isdecimal() or not position.isascii() or not 1 <= int(position) <= positions:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,18 @@ class Refreshed:
     run_uid: str
     seen: dict[Subject, int]
     renewed: dict[Subject, int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that renewed something: when, why and by whom, and how many rows."""
+
+    run_uid: str
+    at: datetime
+    occasion: str
+    rows: int
+    taken_by: str
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,17 @@ def touched(session: Session, scope: Scope, laboratories: Collection[str]) -> di
         )
         counts["published"] = session.execute(published, given).scalar_one()
     return counts
+
+
+def runs_of(session: Session) -> list[Run]:
+    """The runs of the tenant, newest first."""
+    found = session.execute(
+        text(
+            "SELECT run_uid, min(taken_at) AS at, occasion, count(*) AS rows, taken_by, reason FROM snapshot"
+            " WHERE run_uid IS NOT NULL GROUP BY run_uid, occasion, taken_by, reason ORDER BY at DESC, run_uid DESC"
+        )
+    )
+    return [Run(*row) for row in found]
 
 
 def revert(session: Session, context: LabContext, run_uid: str, reason: str) -> Reverted:

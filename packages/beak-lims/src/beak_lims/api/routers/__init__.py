@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from beak_lims.api.routers import analyses, audit, auth, clients, imports, organisation, patients, places, setup, users
+from beak_lims.api.routers import (
+    analyses,
+    audit,
+    auth,
+    clients,
+    imports,
+    microbiology,
+    organisation,
+    patients,
+    places,
+    reports,
+    requests,
+    results,
+    samples,
+    setup,
+    users,
+    worksheets,
+)
 from beak_lims.api.routing import LabRouter
 
 ROUTERS: tuple[LabRouter, ...] = (
@@ -14,6 +31,12 @@ ROUTERS: tuple[LabRouter, ...] = (
     setup.router,
     analyses.router,
     patients.router,
+    requests.router,
+    samples.router,
+    results.router,
+    worksheets.router,
+    microbiology.router,
+    reports.router,
     imports.router,
     audit.router,
 )
