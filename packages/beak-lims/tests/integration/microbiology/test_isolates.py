@@ -1,0 +1,234 @@
+"""From a culture to a verified antibiogram over HTTP: isolates, panels, values, rules and controls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from beak_lims.seeds import running
+from beak_lims.seeds.scopes import SCOPES, seed
+from beak_lims.seeds.setup import AST_ORGANISM
+
+from ...conftest import Actor, Installation
+
+
+@pytest.fixture(scope="module")
+def seeded(installation: Installation) -> Installation:
+    for slug in ("alpha", "beta"):
+        running.one(installation.tenancy, slug, lambda session, _: seed(session, SCOPES))
+    return installation
+
+
+@pytest.fixture(scope="module")
+def scientist(seeded: Installation) -> Actor:
+    return seeded.actor()
+
+
+def one(actor: Actor, path: str, **query: str) -> Any:
+    [found] = actor.get(path, params=query)
+    return found
+
+
+def organism(actor: Actor, code: str) -> str:
+    return str(one(actor, "/organisms", code=code)["uid"])
+
+
+def antibiotics(actor: Actor, *codes: str) -> dict[str, str]:
+    return {code: one(actor, "/antibiotics", code=code)["uid"] for code in codes}
+
+
+def edition(actor: Actor) -> str:
+    return str(one(actor, "/guideline-years")["uid"])
+
+
+def culture(actor: Actor) -> str:
+    """A received sample that an isolate was asked for in; its uid."""
+    client = actor.get("/clients")[0]["uid"]
+    body = {"first_name": "Tariro", "last_name": "Moyo", "client_uid": client, "although_known": True}
+    patient = actor.post("/patients", body)["uid"]
+    urine = next(kind["uid"] for kind in actor.get("/sample-types") if kind["abbr"] == "UR")
+    analysis = next(
+        row["uid"] for row in actor.get("/analyses", params={"q": "Isolate"}) if row["keyword"] == AST_ORGANISM
+    )
+    asked = {"patient_uid": patient, "samples": [{"sample_type_uid": urine, "analysis_uids": [analysis]}]}
+    return str(actor.post("/analysis-requests", asked)["samples"][0]["uid"])
+
+
+def panel(actor: Actor, name: str, *codes: str, method: str = "MIC") -> str:
+    body = {
+        "name": name,
+        "guideline_year_uid": edition(actor),
+        "test_method": method,
+        "antibiotic_uids": list(antibiotics(actor, *codes).values()),
+    }
+    return str(actor.post("/ast-panels", body)["uid"])
+
+
+def isolate(actor: Actor, sample: str, code: str, panel_uid: str, **more: str) -> Any:
+    uid = actor.post(f"/samples/{sample}/isolates")["uid"]
+    actor.post(f"/isolates/{uid}/organism", {"organism_uid": organism(actor, code)})
+    return actor.post(f"/isolates/{uid}/panel", {"ast_panel_uid": panel_uid, **more})
+
+
+def entered(actor: Actor, shown: Any, **values: str) -> Any:
+    """The isolate after values were entered by antibiotic code."""
+    uids = antibiotics(actor, *values)
+    tests = {test["antibiotic_uid"]: test["uid"] for test in shown["tests"]}
+    body = [{"ast_result_uid": tests[uids[code]], "value": value} for code, value in values.items()]
+    return actor.post(f"/isolates/{shown['uid']}/values", {"values": body})
+
+
+def meant(actor: Actor, shown: Any, *codes: str) -> dict[str, tuple[str | None, str | None]]:
+    names = {uid: code for code, uid in antibiotics(actor, *codes).items()}
+    return {
+        names[test["antibiotic_uid"]]: (test["category"], test["basis"])
+        for test in shown["tests"]
+        if test["antibiotic_uid"] in names
+    }
+
+
+def test_a_culture_becomes_a_verified_antibiogram(seeded: Installation, scientist: Actor) -> None:
+    sample = culture(scientist)
+    shown = isolate(scientist, sample, "kpn", panel(scientist, "Gram-negative", "AMP", "CTX", "CIP", "MEM"))
+    assert len(shown["tests"]) == 4
+    assert scientist.get(f"/samples/{sample}")["status"] == "received"
+    shown = entered(scientist, shown, AMP="4", CTX="2", CIP="<=0.06", MEM=">8")
+    assert meant(scientist, shown, "AMP", "CTX", "CIP", "MEM") == {
+        "AMP": ("R", "expected resistance"),
+        "CTX": ("I", "breakpoint"),
+        "CIP": ("S", "breakpoint"),
+        "MEM": ("R", "breakpoint"),
+    }
+    whole = scientist.get(f"/samples/{sample}")
+    assert whole["status"] == "awaiting"
+    values = sorted(result["result"] for result in whole["results"])
+    assert values == [
+        "Ampicillin: R (4 mg/L)",
+        "Cefotaxime: I (2 mg/L)",
+        "Ciprofloxacin: S (<=0.06 mg/L)",
+        "Isolate 1: Klebsiella pneumoniae",
+        "Meropenem: R (>8 mg/L)",
+    ]
+    verifier = seeded.actor()
+    verifier.post("/results/verify", {"uids": [result["uid"] for result in whole["results"]]})
+    assert scientist.get(f"/samples/{sample}")["status"] == "approved"
+
+
+def test_later_value_may_change_what_an_earlier_one_means(scientist: Actor) -> None:
+    sample = culture(scientist)
+    mics = panel(scientist, "Staphylococcus", "OXA", "CTX", "GEN", "CLI")
+    shown = isolate(scientist, sample, "sau", mics)
+    shown = entered(scientist, shown, GEN="1", CLI="0.12")
+    assert meant(scientist, shown, "GEN", "CLI") == {"GEN": ("S", "breakpoint"), "CLI": ("S", "breakpoint")}
+    shown = scientist.post(f"/isolates/{shown['uid']}/other-tests", {"tests": {"MLS_DTEST": "+"}})
+    assert meant(scientist, shown, "CLI") == {"CLI": ("R", "expert rule")}
+    test = next(row for row in shown["tests"] if row["basis"] == "expert rule")
+    result = scientist.get(f"/results/{test['analysis_result_uid']}")
+    assert result["result"] == "Clindamycin: R (0.12 mg/L)"
+    assert "inducible" in test["reason"]
+
+
+def test_zone_is_read_by_the_one_disk_of_the_guideline(scientist: Actor) -> None:
+    shown = isolate(scientist, culture(scientist), "eco", panel(scientist, "Disks", "CTX", "AMC", method="DISK"))
+    assert {test["disk"] for test in shown["tests"]} == {"5", "20"}
+    shown = entered(scientist, shown, CTX="18", AMC="19")
+    assert meant(scientist, shown, "CTX", "AMC") == {"CTX": ("I", "breakpoint"), "AMC": ("S", "breakpoint")}
+
+
+def test_site_of_infection_decides_between_breakpoints(scientist: Actor) -> None:
+    uid = panel(scientist, "Pneumococcus", "PEN", "CTX")
+    general = entered(scientist, isolate(scientist, culture(scientist), "spn", uid), PEN="0.5", CTX="1")
+    assert meant(scientist, general, "PEN", "CTX") == {"PEN": ("I", "breakpoint"), "CTX": ("I", "breakpoint")}
+    shown = isolate(scientist, culture(scientist), "spn", uid, site_of_infection="Meningitis")
+    shown = entered(scientist, shown, PEN="0.5", CTX="1")
+    assert meant(scientist, shown, "PEN", "CTX") == {"PEN": ("R", "breakpoint"), "CTX": ("R", "breakpoint")}
+
+
+def test_refusals_leave_everything_as_it_was(scientist: Actor) -> None:
+    sample = culture(scientist)
+    uid = scientist.post(f"/samples/{sample}/isolates")["uid"]
+    some = panel(scientist, "Refused", "CIP")
+    assert "no name yet" in scientist.refused(409, "POST", f"/isolates/{uid}/panel", {"ast_panel_uid": some})
+    scientist.post(f"/isolates/{uid}/organism", {"organism_uid": organism(scientist, "eco")})
+    again = {"organism_uid": organism(scientist, "kpn")}
+    assert "named already" in scientist.refused(409, "POST", f"/isolates/{uid}/organism", again)
+    shown = scientist.post(f"/isolates/{uid}/panel", {"ast_panel_uid": some})
+    assert scientist.post(f"/isolates/{uid}/panel", {"ast_panel_uid": some})["tests"] == shown["tests"]
+    [test] = shown["tests"]
+    body = {"values": [{"ast_result_uid": test["uid"], "value": "much"}]}
+    assert "cannot be read" in scientist.refused(400, "POST", f"/isolates/{uid}/values", body)
+    assert scientist.get(f"/isolates/{uid}")["tests"] == [test]
+    entered(scientist, shown, CIP="0.5")
+    body["values"][0]["value"] = "1"
+    assert "has its value already" in scientist.refused(409, "POST", f"/isolates/{uid}/values", body)
+    result = test["analysis_result_uid"]
+    scientist.post(f"/results/{result}/retest", {"reason": "Mixed growth", "keep": False})
+    assert meant(scientist, scientist.post(f"/isolates/{uid}/values", body), "CIP") == {"CIP": ("R", "breakpoint")}
+
+
+def test_isolates_of_another_laboratory_or_organisation_are_not_found(seeded: Installation, scientist: Actor) -> None:
+    shown = isolate(scientist, culture(scientist), "eco", panel(scientist, "Walls", "CIP"))
+    for other in (seeded.actor(laboratory="Second"), seeded.actor("beta"), seeded.actor(laboratory=None)):
+        other.refused(404, "GET", f"/isolates/{shown['uid']}")
+        other.refused(404, "GET", f"/ast-results/{shown['tests'][0]['uid']}")
+        assert shown["uid"] not in [row["uid"] for row in other.get("/isolates")]
+    guest = seeded.actor(groups=("GUEST",))
+    guest.refused(403, "GET", f"/isolates/{shown['uid']}")
+
+
+def test_values_are_interpreted_without_writing_anything(seeded: Installation, scientist: Actor) -> None:
+    uids = antibiotics(scientist, "MEM", "CXM")
+    body = {
+        "organism_uid": organism(scientist, "eco"),
+        "guideline_year_uid": edition(scientist),
+        "tests": [{"antibiotic_uid": uids["MEM"], "value": "4"}, {"antibiotic_uid": uids["CXM"], "value": "0.25"}],
+    }
+    found = scientist.post("/interpretations", body)
+    assert [(row["antibiotic_code"], row["category"], row["uncertain"]) for row in found] == [
+        ("MEM", "I", False),
+        ("CXM", "I", False),  # never susceptible at standard dosing
+    ]
+    with seeded.tenancy.session("alpha") as session:
+        before = session.scalar(sa.text("SELECT count(*) FROM ast_result"))
+        scientist.post("/interpretations", body | {"site_of_infection": "Meningitis"})
+        assert session.scalar(sa.text("SELECT count(*) FROM ast_result")) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "method", "disk", "passed"),
+    [("0.008", "MIC", "", True), ("0.03", "MIC", "", False), ("33", "DISK", "5", True), ("25", "DISK", "5", False)],
+)
+def test_control_strains_are_held_against_their_ranges(
+    scientist: Actor, value: str, method: str, disk: str, passed: bool
+) -> None:
+    body = {
+        "guideline_year_uid": edition(scientist),
+        "strain": "ATCC 25922",
+        "antibiotic_uid": antibiotics(scientist, "CIP")["CIP"],
+        "test_method": method,
+        "disk": disk,
+        "value": value,
+    }
+    checked = scientist.post("/qc-ranges/check", body)
+    assert checked["passed"] is passed
+    assert len(checked["ranges"]) == 1
+    assert scientist.post("/qc-ranges/check", body | {"strain": "ATCC 1"}) == {"passed": None, "ranges": []}
+
+
+def test_newer_table_leaves_what_a_test_rests_on(seeded: Installation, scientist: Actor, tmp_path: Any) -> None:
+    shown = isolate(scientist, culture(scientist), "eco", panel(scientist, "Newer", "GEN"))
+    [test] = entered(scientist, shown, GEN="2")["tests"]
+    row = "EUCAST\t2024\tMIC\tEBC\tFAMILY_CODE\tHuman\tHuman\t\tGEN\tGEN_EM\t2\t1"
+    head = "GUIDELINES\tYEAR\tTEST_METHOD\tORGANISM_CODE\tORGANISM_CODE_TYPE\tBREAKPOINT_TYPE\tHOST"
+    (tmp_path / "Breakpoints.txt").write_text(f"{head}\tSITE_OF_INFECTION\tWHONET_ABX_CODE\tWHONET_TEST\tR\tS\n{row}\n")
+    from beak_lims.seeds.microbiology import seed as load
+    from beak_lims.seeds.microbiology import tables
+
+    running.one(seeded.tenancy, "alpha", lambda session, _: load(session, tables(tmp_path)))
+    kept = scientist.get(f"/breakpoints/{test['breakpoint_uid']}")
+    assert (float(kept["susceptible"]), kept["retired_at"] is None) == (2.0, False)
+    assert scientist.get(f"/ast-results/{test['uid']}") == test
+    [now] = scientist.get("/breakpoints", params={"antibiotic_code": "GEN", "organism_code": "EBC"})
+    assert float(now["susceptible"]) == 1.0
