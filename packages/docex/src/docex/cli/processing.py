@@ -80,9 +80,7 @@ def disable_processor(name: NameOption, tenant_id: TenantOption = None) -> None:
 def run_processor(
     document_id: Annotated[str, typer.Option(help="The document.")],
     tenant_id: TenantOption = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The processor. Default: as the rules say.")
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The processor. Default: as the rules say.")] = None,
 ) -> None:
     """Run a processor on a document and print what came out."""
     from docex.errors import ProcessingFailed

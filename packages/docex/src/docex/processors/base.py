@@ -29,17 +29,13 @@ class ProcessingResult:
     error: str | None = None
     timestamp: datetime = field(default_factory=now)  # UTC
 
-    def __post_init__(self) -> None:
-        if self.metadata is None:
-            object.__setattr__(self, "metadata", {})
-
     def __bool__(self) -> bool:
         return self.success
 
     @property
     def metadata_dict(self) -> dict[str, Any]:
         """The metadata."""
-        return dict(self.metadata)
+        return dict(self.metadata or {})
 
 
 class BaseProcessor(ABC):

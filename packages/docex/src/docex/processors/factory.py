@@ -36,7 +36,7 @@ class ProcessorFactory:
         self.mapper = ProcessorMapper()
         self._registered: dict[str, type[BaseProcessor]] = {}
 
-    def register(self, processor_class: type[BaseProcessor]) -> None:
+    def register(self, processor_class: object) -> None:
         """Make a class known in this process by its name. :raises ProcessorRejected: it is no processor."""
         if not isinstance(processor_class, type) or not issubclass(processor_class, BaseProcessor):
             name = getattr(processor_class, "__name__", repr(processor_class))

@@ -1,0 +1,1 @@
+"""DocEX over HTTP, for applications in other languages."""
