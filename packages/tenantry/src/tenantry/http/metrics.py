@@ -1,4 +1,4 @@
-"""What is counted, in Prometheus' text form: requests by route, the lanes' load, tenants by status.
+"""What is counted, in Prometheus' text form: requests by route, the lanes' load, tenants by status, connections.
 
 Labels hold route templates and statuses, never a slug or a user, so their number is bounded. With several worker
 processes each counts into PROMETHEUS_MULTIPROC_DIR, and any of them tells the sum.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -21,6 +22,12 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)  # seconds
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# What a store tells of itself, and how several processes' are told as one.
+HELD: Mapping[str, tuple[str, Literal["livesum", "livemax"]]] = {
+    "connections": ("Connections to the database that are open", "livesum"),
+    "connection_tenants_most": ("Tenants served by the connection that has served most", "livemax"),
+    "connections_retired": ("Connections closed because they had served many tenants", "livesum"),
+}
 
 
 class Metrics:
@@ -47,6 +54,10 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._held = {
+            name: Gauge(f"tenantry_{name}", text, registry=self._registry, multiprocess_mode=mode)
+            for name, (text, mode) in HELD.items()
+        }
         self._lanes = [(loads.labels(lane.name), lane) for lane in lanes]
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
@@ -56,8 +67,10 @@ class Metrics:
         self._requests.labels(method, route, status).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def text(self, tenants: Mapping[str, int]) -> bytes:
-        """Everything counted, with the tenants by status."""
+    def text(self, tenants: Mapping[str, int], held: Mapping[str, int]) -> bytes:
+        """Everything counted, with the tenants by status and what the store holds open (``Store.gauges``)."""
+        for name, number in held.items():
+            self._held[name].set(number)
         for gauge, lane in self._lanes:
             gauge.set(lane.taken)
         counted = self._registry

@@ -189,6 +189,10 @@ class Store(ABC):
     async def async_engine(self, tenant: Tenant, *, write: bool = False) -> AsyncEngine:
         """The same for asyncio."""
 
+    def gauges(self) -> dict[str, int]:
+        """What this process holds open, by names that monitoring shows."""
+        return {}
+
     @abstractmethod
     def close(self) -> None:
         """Close every pooled connection. The store may be used again afterwards."""

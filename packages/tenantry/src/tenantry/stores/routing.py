@@ -9,6 +9,7 @@ another way than a :class:`RoutedEngine` begins nothing.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -200,7 +201,41 @@ class RoutedEngine(OptionEngine):
         return RoutedEngine(self, self.route, options)
 
 
-def close_routes(pool: sa.Pool) -> None:
+class Wear:
+    """How many tenants each connection of a store has served, and how many were retired for it.
+
+    A server process remembers every table that it was ever asked about, so its memory grows with every further tenant
+    and never shrinks; a connection that has served ``limit`` of them is closed as it comes back, its memory with it.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.retired = 0
+        self._open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def begin(self, driver: Any) -> None:
+        """A new connection."""
+        driver.served = set()
+        self._open.add(driver)
+
+    def spent(self, driver: Any) -> bool:
+        """Note whom the connection has served; tells whether that is enough."""
+        route: Route | None = driver.route
+        if self.limit is None or route is None:
+            return False
+        driver.served.add(route.suffix)
+        if len(driver.served) < self.limit:
+            return False
+        self.retired += 1
+        return True
+
+    def counted(self) -> tuple[int, int]:
+        """The connections that are open, and the tenants that the one with most has served."""
+        served = [len(driver.served) for driver in list(self._open) if not driver.closed]
+        return len(served), max(served, default=0)
+
+
+def close_routes(pool: sa.Pool, wear: Wear) -> None:
     """Undo what is open on every connection as it comes back, and take its route, so that none begins a transaction by
     itself. The pool must have been made with ``pool_reset_on_return=None``.
     """
@@ -209,6 +244,7 @@ def close_routes(pool: sa.Pool) -> None:
     def open_without(connection: Any, record: ConnectionPoolEntry) -> None:
         driver: Any = record.driver_connection
         driver.route = None
+        wear.begin(driver)
 
     # The pool's own reset rolls back whether anything is open or not, which costs a lock and, under asyncio, a switch
     # of tasks: 3 to 5 % of a transaction that reads one row.
@@ -219,6 +255,7 @@ def close_routes(pool: sa.Pool) -> None:
         driver: Any = record.driver_connection
         if state.asyncio_safe and driver.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             connection.rollback()
+        spent = wear.spent(driver)
         driver.route = None
-        if driver.autocommit:  # set past SQLAlchemy, which therefore does not set it back
+        if spent or driver.autocommit:  # autocommit was set past SQLAlchemy, which therefore does not set it back
             record.invalidate()

@@ -45,6 +45,6 @@ def server_routes() -> APIRouter:
             counts = await platform.readers.run(lambda: again(platform.listing.counts))
         else:
             counts = await call.read(Action.LIST_TENANTS, lambda _: platform.listing.counts())
-        return Response(platform.metrics.text(counts), media_type=MEDIA_TYPE)
+        return Response(platform.metrics.text(counts, platform.tenancy.store.gauges()), media_type=MEDIA_TYPE)
 
     return router
