@@ -124,7 +124,7 @@ _INDEXED = text(
 _FORGET = text("INSERT INTO document_fts (document_fts, rowid, body) VALUES ('delete', :id, :words)")
 
 _FIND_POSTGRES = """
-WITH wanted AS (SELECT CAST(:query AS tsquery) AS query),
+WITH wanted AS (SELECT to_tsquery('simple', :query) AS query),
 matches AS MATERIALIZED (
     SELECT t.document_id, t.search, t.body, t.id
     FROM document_text t, wanted {join}
