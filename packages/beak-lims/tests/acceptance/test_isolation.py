@@ -48,6 +48,7 @@ THERE = {
 }
 NO_ROW = {"sample_relationship"}  # it needs two samples, and is reached by them alone
 LEFT_OUT = {"qc_set_uid", "qc_level_uid", "worksheet_uid"}  # a patient's sample is no control, its result on no sheet
+CHOSEN = {"test_method": "MIC", "breakpoint_type": "Human"}  # of what the tables do not say themselves
 ENDS_SESSIONS = ("/auth/logout",)  # it would only take the intruder's own token
 
 
@@ -111,6 +112,8 @@ def value(column: sa.Column[Any], keys: dict[tuple[str, str], Any]) -> Any:
         return keys[key.column.table.name, key.column.name]
     if column.name == "uid":
         return new_uid()
+    if column.name in CHOSEN:
+        return CHOSEN[column.name]
     one_of = re.compile(rf"{column.name} IN \('([^']*)'")
     for check in column.table.constraints:
         if isinstance(check, sa.CheckConstraint) and (found := one_of.match(str(check.sqltext))):
@@ -264,7 +267,8 @@ def test_no_object_of_others_is_read_changed_or_named(
     for route in routes(installation):
         if route.path in ENDS_SESSIONS or (route.path.startswith("/auth/") and route.method != "GET"):
             continue
-        body = None if route.body is None else example(route.body, foreign)
+        about = difflib.get_close_matches(route.path.split("/")[1].replace("-", "_"), foreign, n=1, cutoff=0.0)[0]
+        body = None if route.body is None else example(route.body, {**foreign, "uids": foreign[about]})
         asked: list[str] = []
         if route.parameters:
             # A path whose objects nobody reads is tried with one of every table.
@@ -280,9 +284,10 @@ def test_no_object_of_others_is_read_changed_or_named(
             assert answer.status_code < 500, told
             if route.parameters:
                 assert answer.status_code in ((404,) if body in (None, {}) else (400, 404, 409, 422)), told
-            elif body is not None and any(references(body, table) for table in foreign):
+            elif body is not None and any(references(body, table) for table in (*foreign, "uids")):
                 assert not answer.is_success or answer.json() == [], told
-            assert not [secret for secret in secrets - {uid} if secret in answer.text.replace(uid or "-", "")], told
+            known = {uid, *re.findall(r"[0-9a-f]{32}", str(body))}  # the intruder says them; that is no answer
+            assert not [secret for secret in secrets - known if secret in answer.text], told
     assert tried > 80
     after = prints(installation, victim)
     for table in before:
@@ -300,14 +305,3 @@ def test_token_of_one_organisation_opens_nothing_under_the_name_of_another(
         assert mixed.status_code == 403, f"{route.method} {path}: {mixed.status_code}"
         elsewhere = alpha.actor("GET", "/auth/me", headers={"X-Laboratory-ID": beta.rows["laboratory"]})
         assert elsewhere.status_code == 403
-
-
-def test_platform_and_laboratory_take_no_tokens_of_each_other(installation: Installation, houses: list[House]) -> None:
-    iam = installation.tenancy.iam
-    iam.add_user("root@example.org", "root", ["administrator"], password="Correct-Horse-7")
-    token = iam.login("root", "Correct-Horse-7", address="192.0.2.1").access_token
-    for headers in ({}, {"X-Org-Slug": "alpha"}):
-        answer = installation.client.get(f"{API}/countries", headers={**headers, "Authorization": f"Bearer {token}"})
-        assert answer.status_code == 401
-    with pytest.raises(Exception, match="token"):
-        iam.authenticate(houses[0].actor.token)

@@ -67,6 +67,7 @@ class Work:
     laboratory_uid: str | None = None  # that the header asks for
     opening: bool = False  # no token is asked for
     although_expired: bool = False
+    long_running: bool = False  # see ``long_running`` of the routing
     session: Session = None  # type: ignore[assignment]  # given by ``enter``
     context: LabContext = None  # type: ignore[assignment]  # given by ``enter``
     claims: Claims | None = None

@@ -19,11 +19,10 @@ from pydantic import Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from beak_lims.api.bodies import CLIENTS, NewPatient
 from beak_lims.api.crud import apply, schemas_of
 from beak_lims.api.fields import Code, Incoming, Lines, Name
 from beak_lims.api.problems import refusal_of
-from beak_lims.api.routers.clients import CLIENTS
-from beak_lims.api.routers.patients import NewPatient
 from beak_lims.errors import InputRejected, ReferenceRejected
 from beak_lims.models import (
     Analysis,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from fastapi import APIRouter, Response
 from fastapi.params import Depends
@@ -18,6 +18,14 @@ from pydantic import TypeAdapter
 from beak_lims.api.doors import Work
 from beak_lims.api.problems import ANSWERS
 from tenantry.errors import DeclarationError
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def long_running(endpoint: Endpoint) -> Endpoint:
+    """Mark a route whose work takes longer than a reader would wait, such as a file's: it has threads of its own."""
+    endpoint.long_running = True  # type: ignore[attr-defined]
+    return endpoint
 
 
 class LabRouter(APIRouter):
@@ -50,11 +58,13 @@ def _in_one_hop(
     returned = signature.return_annotation
     silent = returned in (None, inspect.Signature.empty)
     plain = silent or (isinstance(returned, type) and issubclass(returned, Response))
+    long = getattr(endpoint, "long_running", False)
     answer: TypeAdapter[Any] | None = None if plain else TypeAdapter(returned)
 
     @functools.wraps(endpoint)
     async def routed(**given: Any) -> Response:
         work: Work = given[name]
+        work.long_running = long
         return await work.served.run(work, functools.partial(endpoint, **given), answer, status)
 
     routed.__signature__ = signature  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tenantry.tenancy import Tenancy
 
 THREADS = 8  # at work on requests of laboratories; each holds a connection of the store's pool
+LONG_THREADS = 2  # at work on what takes longer than a reader waits, such as files
 LOGIN_THREADS = 2  # a password costs tens of milliseconds of a processor, wrong ones too
 
 
@@ -33,11 +34,19 @@ class Served:
         self.identity = Identity(tenancy)
         waiting, timeout = settings.waiting, settings.read_timeout
         self.work = Lane("laboratory", threads=THREADS, waiting=waiting, timeout=timeout, retry_after=1)
+        self.long = Lane(
+            "laboratory-long",
+            threads=LONG_THREADS,
+            waiting=waiting // 4,
+            timeout=settings.work_timeout,
+            retry_after=10,
+        )
         self.logins = Lane("identity", threads=LOGIN_THREADS, waiting=waiting // 4, timeout=timeout, retry_after=5)
 
     async def run(self, work: Work, call: Callable[[], Any], answer: TypeAdapter[Any] | None, status: int) -> Response:
-        """Do the work of one route: in its tenant's transaction, committed before the answer is made."""
-        return await self.work.run(lambda: self._run(work, call, answer, status))
+        """Do the work of one route: in its tenant's transaction, committed before the answer is sent."""
+        lane = self.long if work.long_running else self.work
+        return await lane.run(lambda: self._run(work, call, answer, status))
 
     def _run(self, work: Work, call: Callable[[], Any], answer: TypeAdapter[Any] | None, status: int) -> Response:
         tenancy = self.tenancy
@@ -66,4 +75,5 @@ class Served:
     def close(self) -> None:
         """Take no more work."""
         self.work.close()
+        self.long.close()
         self.logins.close()

@@ -69,7 +69,8 @@ def _import(
             bind(session, context)
             report = import_csv(session, context, Imported(what), content, partial=partial)
     for row in report.rows:
-        typer.echo("\t".join((str(row.line), row.outcome.value, row.number or "", row.reason or "")))
+        told = (str(row.line), row.outcome.value, row.number or "", row.reason or "")
+        typer.echo("\t".join(told).rstrip("\t"))
     say(f"{report.imported} imported, {report.refused} refused.")
     if report.refused:
         raise typer.Exit(1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from beak_lims.api.bodies import CLIENTS
 from beak_lims.api.crud import Noun, add_crud
 from beak_lims.api.routing import LabRouter
-from beak_lims.models import Client, ClientContact
+from beak_lims.models import ClientContact
 
 router = LabRouter(tags=["clients"])
 
-CLIENTS = Noun(Client, "/clients", "CLIENT", search=("name", "code"))
 CONTACTS = Noun(
     ClientContact, "/client-contacts", "CLIENT", search=("first_name", "last_name", "email"), fixed=("client_uid",)
 )

@@ -9,7 +9,7 @@ from fastapi import Body, Depends, Query
 from beak_lims.api.doors import Work, permit
 from beak_lims.api.fields import Outgoing
 from beak_lims.api.importing import Imported, Outcome, import_csv
-from beak_lims.api.routing import LabRouter
+from beak_lims.api.routing import LabRouter, long_running
 
 router = LabRouter(prefix="/imports", tags=["imports"])
 
@@ -39,16 +39,19 @@ class Report(Outgoing):
 
 
 @router.post("/clients", summary="Import clients")
+@long_running
 def import_clients(lab: Clients, body: File, partial: Partial = False) -> Report:
     return _imported(lab, Imported.CLIENTS, body, partial)
 
 
 @router.post("/patients", summary="Import patients")
+@long_running
 def import_patients(lab: Patients, body: File, partial: Partial = False) -> Report:
     return _imported(lab, Imported.PATIENTS, body, partial)
 
 
 @router.post("/requests", summary="Import requests")
+@long_running
 def import_requests(lab: Requests, body: File, partial: Partial = False) -> Report:
     return _imported(lab, Imported.REQUESTS, body, partial)
 

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 from pydantic import Field
 
+from beak_lims.api.bodies import Identifications, NewPatient, Years
 from beak_lims.api.doors import Work, permit
 from beak_lims.api.fields import (
     ByReference,
@@ -35,15 +36,6 @@ Reading = Annotated[Work, Depends(permit("READ", "PATIENT"))]
 Making = Annotated[Work, Depends(permit("CREATE", "PATIENT"))]
 Changing = Annotated[Work, Depends(permit("UPDATE", "PATIENT"))]
 Removing = Annotated[Work, Depends(permit("DELETE", "PATIENT"))]
-Years = Annotated[int, Field(ge=0, le=150)]
-MAX_IDENTIFICATIONS = 20
-
-
-class IdentificationBody(Incoming):
-    """One identification."""
-
-    identification_uid: Reference = Field(description="Its kind")
-    value: Name
 
 
 class IdentificationRow(Outgoing):
@@ -51,33 +43,6 @@ class IdentificationRow(Outgoing):
 
     identification_uid: str
     value: str
-
-
-Identifications = Annotated[list[IdentificationBody], Field(max_length=MAX_IDENTIFICATIONS)]
-
-
-class NewPatient(Incoming):
-    """A patient to register."""
-
-    first_name: Name
-    middle_name: Name | None = None
-    last_name: Name
-    gender: Gender = Gender.UNKNOWN
-    date_of_birth: date | None = None
-    age_dob_estimated: bool = Field(False, description="Whether the birth date was worked out from an age")
-    age: Years | None = Field(None, description="Years, where no birth date is known")
-    client_uid: Reference
-    client_patient_id: Name | None = Field(None, description="The client's number; without one, the laboratory's")
-    mobile_phone: Phone | None = None
-    home_phone: Phone | None = None
-    email: Email | None = None
-    consent_sms: bool = False
-    internal_use: bool = False
-    country_uid: Reference | None = None
-    province_uid: Reference | None = None
-    district_uid: Reference | None = None
-    identifications: Identifications = Field(default_factory=list)
-    although_known: bool = Field(False, description="Register although one of this name is there")
 
 
 class PatientChange(Incoming):

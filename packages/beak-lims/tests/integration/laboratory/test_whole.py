@@ -1,0 +1,70 @@
+"""The platform and the laboratories behind one address: each its own doors, and neither the other's tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from beak_lims.http import whole
+from tenantry.http.settings import LOOPBACK, HttpSettings
+
+from ...conftest import API, PASSWORD, Installation, serving
+
+PLATFORM = f"{API}/platform"
+
+
+@pytest.fixture(scope="module")
+def client(installation: Installation) -> Iterator[httpx.Client]:
+    app = whole(installation.tenancy, HttpSettings(trusted_hosts=(*LOOPBACK, "*.localtest.me")))
+    with serving(app) as origin, httpx.Client(base_url=origin, timeout=30) as client:
+        yield client
+
+
+def test_each_has_its_own_paths_and_document(client: httpx.Client) -> None:
+    assert client.get(f"{PLATFORM}/health/ready").json() == {"status": "ok"}
+    assert client.get(f"{PLATFORM}/openapi.json").json()["info"]["title"] == "Beak LIMS platform"
+    paths = client.get(f"{API}/openapi.json").json()["paths"]
+    assert f"{API}/patients" in paths
+    assert not [path for path in paths if path.startswith(PLATFORM)]
+    assert client.get("/elsewhere").status_code == 404
+    assert client.get(f"{API}/platforms").status_code == 403  # no path of the platform, so it needs a tenant
+
+
+def test_neither_takes_tokens_of_the_other(installation: Installation, client: httpx.Client) -> None:
+    iam = installation.tenancy.iam
+    iam.add_user("root@example.org", "root", ["administrator"], password=PASSWORD)
+    token = iam.login("root", PASSWORD, address="192.0.2.1").access_token
+    actor = installation.actor(superuser=True)
+    for headers in ({}, {"X-Org-Slug": "alpha"}):
+        answer = client.get(f"{API}/countries", headers={**headers, "Authorization": f"Bearer {token}"})
+        assert answer.status_code == 401
+    assert client.get(f"{PLATFORM}/tenants", headers=actor.headers).status_code == 401
+    assert client.get(f"{API}/countries", headers=actor.headers).status_code == 200
+
+
+def test_sub_domain_names_the_tenant_and_agrees_with_token_and_header(
+    installation: Installation, client: httpx.Client
+) -> None:
+    actor = installation.actor()
+    body = {"identifier": actor.user_name, "password": PASSWORD}
+    host = {"Host": "alpha.localtest.me"}
+    told = client.post(f"{API}/auth/login", json=body, headers=host)
+    assert told.status_code == 200
+    assert client.post(f"{API}/auth/login", json=body, headers={"Host": "beta.localtest.me"}).status_code == 401
+    assert client.get(f"{API}/auth/me", headers={**actor.headers, **host}).status_code == 200
+    for other in ({"Host": "beta.localtest.me"}, {**host, "X-Org-Slug": "beta"}):
+        answer = client.get(f"{API}/auth/me", headers={**actor.headers, **other})
+        assert answer.status_code == 403
+        assert "name different tenants" in answer.json()["detail"]
+    assert client.get(f"{API}/auth/me", headers={"Host": "nobody.localtest.me"}).status_code == 403
+
+
+def test_both_are_counted_together(installation: Installation, client: httpx.Client) -> None:
+    iam = installation.tenancy.iam
+    iam.add_user("support@example.org", "support", ["support"], password=PASSWORD)
+    token = iam.login("support", PASSWORD, address="192.0.2.1").access_token
+    client.get(f"{API}/countries", headers=installation.actor().headers)
+    told = client.get(f"{PLATFORM}/metrics", headers={"Authorization": f"Bearer {token}"}).text
+    assert 'route="/countries"' in told, [line for line in told.splitlines() if "countr" in line]
