@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from rich.console import Console
 
-from benchmarks import archive, http, memory, provisioning, resolution, sessions, startup
+from benchmarks import archive, http, laboratory, memory, provisioning, resolution, sessions, startup
 from benchmarks.timing import Figure
 from tenantry.embedded import EmbeddedPostgres
 
@@ -40,6 +40,7 @@ def main() -> None:
         "startup": _startup,
         "resolution": _resolution,
         "http": _http,
+        "laboratory": _laboratory,
         "archive": _archive,
     }
     chosen = sys.argv[1:] or list(parts)
@@ -200,6 +201,11 @@ def _archive(url: str) -> str:
         + f"\n\nA process that saves and restores holds at most {small / 1e6:.0f} MB for {archive.ROWS:,} rows, "
         f"{large / 1e6:.0f} MB for {archive.GROWN:,}.\n"
     )
+
+
+def _laboratory(url: str) -> str:
+    with database(url, "bench_laboratory") as fresh:
+        return laboratory.told(laboratory.measure(fresh))
 
 
 def _startup(_: str) -> str:
