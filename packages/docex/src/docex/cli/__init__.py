@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from docex.cli import baskets, documents, setup, tenants
+from docex.cli import baskets, documents, keeping, processing, routes, serving, setup, tenants
 from docex.errors import DocexError, MultiTenancyDisabled
 from tenantry.cli import add_doctor, group, say
 from tenantry.errors import TenancyError, TenantError
@@ -27,6 +27,15 @@ app.add_typer(tenants.app, name="tenant")
 add_doctor(app, tenants.open_tenancy)
 app.add_typer(baskets.app, name="basket")
 app.add_typer(documents.app, name="document")
+app.add_typer(keeping.quota, name="quota")
+app.command("stats")(keeping.stats)
+app.command("fsck")(keeping.fsck)
+app.command("audit")(keeping.audit)
+app.add_typer(routes.app, name="route")
+app.add_typer(processing.app, name="process")
+app.command("work")(processing.work)
+app.add_typer(serving.app, name="token")
+app.command("serve")(serving.serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``basket``: list and make baskets."""
+"""``basket``: list, make, look at and remove baskets."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from docex.cli.opening import TenantOption, opened
-from docex.cli.output import Format, FormatOption, print_rows
+from docex.cli.opening import BasketOption, TenantOption, opened, opened_basket
+from docex.cli.output import Format, FormatOption, print_fields, print_rows
 from tenantry.cli import group, say
 
 COLUMNS = ("id", "name", "status", "document_count", "created_at", "description")
 
-app = group("List and make baskets.")
+app = group("List, make, look at and remove baskets.")
 
 
 @app.command("list")
@@ -33,3 +33,48 @@ def create_basket(
     """Make a basket and print its id and name."""
     basket = opened(tenant_id).create_basket(name, description)
     print(f"{basket.id}\t{basket.name}")
+
+
+@app.command("stats")
+def basket_stats(basket_id: BasketOption, tenant_id: TenantOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Show a basket with its numbers of documents, by status and by type, and their bytes."""
+    basket = opened_basket(tenant_id, basket_id)
+    documents, size = basket.get_totals()
+    print_fields({**basket.get_stats(), "documents": documents, "bytes": size}, format)
+
+
+@app.command("rm")
+def remove_basket(
+    basket_id: BasketOption,
+    tenant_id: TenantOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove a basket with all its documents. Tells what goes, and asks unless --yes is given.
+
+    Example: docex basket rm --basket-id bas_18ea6e6eac57a97313d85ce8dc8aa835 --yes
+    """
+    basket = opened_basket(tenant_id, basket_id)
+    documents, size = basket.get_totals()
+    what = f"basket {basket.name!r} with {documents} documents ({size} bytes) and all their versions"
+    if not yes:
+        typer.confirm(f"Remove {what}?", abort=True, err=True)
+    basket.delete()
+    say(f"Removed {what}.")
+
+
+@app.command("set")
+def set_basket(
+    basket_id: BasketOption,
+    tenant_id: TenantOption = None,
+    status: Annotated[str | None, typer.Option(help="active, or inactive: then it takes no documents in.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+) -> None:
+    """Change a basket's status or description."""
+    basket = opened_basket(tenant_id, basket_id)
+    if status is None and description is None:
+        raise typer.BadParameter("give --status or --description")
+    if status is not None:
+        basket.set_status(status)
+    if description is not None:
+        basket.set_description(description)
+    say(f"Changed basket {basket.name!r}.")

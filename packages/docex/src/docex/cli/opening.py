@@ -10,21 +10,26 @@ import typer
 if TYPE_CHECKING:
     from docex.application import DocEX
     from docex.docbasket import DocBasket
+    from docex.document import Document
 
 TenantOption = Annotated[
     str | None, typer.Option("--tenant-id", help="The tenant. Required when multi-tenancy is enabled.")
 ]
 BasketOption = Annotated[str, typer.Option("--basket-id", help="The basket.")]
+DocumentOption = Annotated[str, typer.Option("--document-id", help="The document.")]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
 OffsetOption = Annotated[int, typer.Option(min=0, help="Pass over so many first.")]
 
 
 def opened(tenant_id: str | None) -> DocEX:
-    """DocEX for one tenant, or for the installation without tenants. A command makes no tenant by mentioning it."""
+    """DocEX for one tenant, or for the installation without tenants. A command makes no tenant by mentioning it.
+
+    Who may run commands on this machine may read its configuration and its files, and so has every role.
+    """
     from docex.application import DocEX
     from docex.context import UserContext
 
-    return DocEX(UserContext(user_id=operator(), tenant_id=tenant_id), provision=False)
+    return DocEX(UserContext(user_id=operator(), tenant_id=tenant_id, roles=["admin"]), provision=False)
 
 
 def opened_basket(tenant_id: str | None, basket_id: str) -> DocBasket:
@@ -35,6 +40,16 @@ def opened_basket(tenant_id: str | None, basket_id: str) -> DocBasket:
     if basket is None:
         raise BasketNotFound(basket_id)
     return basket
+
+
+def opened_document(tenant_id: str | None, document_id: str, basket_id: str | None = None) -> Document:
+    """A document of the tenant. :raises DocumentNotFound: there is none of that id, or not in that basket."""
+    from docex.errors import DocumentNotFound
+
+    document = opened(tenant_id).get_document(document_id, basket_id)
+    if document is None:
+        raise DocumentNotFound(document_id)
+    return document
 
 
 def operator() -> str:

@@ -38,6 +38,19 @@ def print_rows(
         _print_table(records, columns)
 
 
+def print_fields(record: Mapping[str, Any], format: Format, *, simple: Sequence[str] = ("id", "name")) -> None:
+    """Print one record to stdout; the table has a line for each of its fields."""
+    if format is Format.TABLE:
+        print_rows(
+            [{"field": name, "value": value} for name, value in record.items()],
+            format,
+            columns=("field", "value"),
+            simple=(),
+        )
+    else:
+        print_rows([record], format, columns=(), simple=simple)
+
+
 def _print_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     from rich import box
     from rich.console import Console
