@@ -31,6 +31,8 @@ from docex.errors import (
     TenantNotServed,
     TenantProvisioningError,
 )
+from docex.storage import storage_base
+from docex.storage.saved import DocumentContents
 from tenantry import Migrations, NameTemplate, SlugRule, SqliteFiles, Tenancy
 from tenantry.errors import (
     MigrationFailed,
@@ -59,7 +61,7 @@ MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.schema:metada
 
 Result = TypeVar("Result")
 
-_tenancies: dict[tuple[int, DatabaseSettings, str], Tenancy] = {}
+_tenancies: dict[tuple[int, DatabaseSettings, str, str], Tenancy] = {}
 _guard = threading.Lock()
 
 
@@ -85,10 +87,10 @@ def configured() -> Tenancy:
 def tenancy_for(settings: Settings) -> Tenancy:
     """The tenants of this configuration, the same object for all threads of a process. Connects to nothing."""
     # A child made by fork must not share its parent's connections, and relative paths follow the working directory.
-    key = (os.getpid(), settings.database, os.getcwd())
+    key = (os.getpid(), settings.database, settings.storage.filesystem.path, os.getcwd())
     with _guard:
         if key not in _tenancies:
-            _tenancies[key] = _declare(settings.database)
+            _tenancies[key] = _declare(settings.database, storage_base(settings))
         return _tenancies[key]
 
 
@@ -102,9 +104,9 @@ def close_all() -> None:
                 tenancy.close()
 
 
-def _declare(database: DatabaseSettings) -> Tenancy:
+def _declare(database: DatabaseSettings, contents: Path) -> Tenancy:
     store = _schemas(database) if database.type == "postgres" else _files(database.sqlite.path_template)
-    return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"))
+    return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"), files=[DocumentContents(contents)])
 
 
 def _schemas(database: DatabaseSettings) -> PostgresSchemas:

@@ -13,14 +13,16 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 from uuid import uuid4
 
-from tenantry.archive.container import Member
 from tenantry.errors import ArchiveForeign, NameRejected
 from tenantry.names import RelativePath
 from tenantry.stores.sqlite import sync
 from tenantry.tenant import Tenant
+
+if TYPE_CHECKING:
+    from tenantry.archive.container import Member
 
 
 @dataclass(frozen=True)
