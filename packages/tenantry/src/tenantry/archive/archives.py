@@ -21,6 +21,7 @@ from tenantry.errors import StatusRefused, TenancyError, TenantExists
 from tenantry.provisioning import Provisioner
 from tenantry.stores.faults import faults
 from tenantry.tenant import Tenant, TenantStatus
+from tenantry.tracing import span
 
 if TYPE_CHECKING:
     from tenantry.archive.exporting import Exported
@@ -94,7 +95,8 @@ class Archives:
 
     def _save(self, tenant: Tenant, path: Path) -> Saved:
         table = self._provisioner.planner.migrations.version_table
-        return save(self._store, tenant, path, version_table=table, providers=self._providers)
+        with span("backup", tenant.slug):
+            return save(self._store, tenant, path, version_table=table, providers=self._providers)
 
     def verify_backup(self, path: Path | str) -> Saved:
         """Prove that a file is a whole saved tenant: see :func:`tenantry.archive.saving.verify`."""

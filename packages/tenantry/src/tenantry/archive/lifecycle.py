@@ -65,9 +65,9 @@ class Lifecycle:
     def _version_table(self) -> str:
         return self.provisioner.planner.migrations.version_table
 
-    def _work(self, tenant: Tenant, operation: str) -> Work:
+    def _work(self, tenant: Tenant, kind: str, operation: str) -> Work:
         schema = self.store.control_schema
-        return Work(self.registry, schema, tenant, operation, self.provisioner.observers)
+        return Work(self.registry, schema, tenant, kind, operation, self.provisioner.observers)
 
     # -- suspended and back
 
@@ -88,7 +88,7 @@ class Lifecycle:
             raise StatusRefused(slug, tenant.status.value, wanted.value)
         with self.store.lock(slug, wait=False), self.registry.transaction(writes=True) as connection:
             operation = self.registry.open_operation(tenant, kind, status=wanted, wait=False, connection=connection)
-            self._work(tenant, operation).settle(connection, f"tenant.{kind}", {"status": wanted.value})
+            self._work(tenant, kind, operation).settle(connection, f"tenant.{kind}", {"status": wanted.value})
         return self.registry.get(slug)
 
     # -- archived
@@ -109,7 +109,7 @@ class Lifecycle:
             path = new_path(to or self._directory(), slug)
             options = {"file": str(path.absolute())}
             operation = self.registry.open_operation(tenant, "archive", wait=False, options=options)
-            work = self._work(tenant, operation)
+            work = self._work(tenant, "archive", operation)
             with work.outcome("tenant.archive"):
                 with fenced(self.store, tenant, work.claim) as fence:
                     with work("save"):
@@ -132,7 +132,7 @@ class Lifecycle:
         path = self.archived_file(tenant)
         verify(path)
         operation = self.registry.open_operation(tenant, "archive", wait=False, options={"file": str(path)})
-        work = self._work(tenant, operation)
+        work = self._work(tenant, "archive", operation)
         with work.outcome("tenant.archive"):
             self._drop(work, path)
         return Archived(self.registry.get(tenant.slug), path)
@@ -186,7 +186,7 @@ class Lifecycle:
                 if operation.kind == "archive" and "file" in operation.options
             ]
             operation = self.registry.open_operation(tenant, "delete", status=status, wait=False, options=report)
-            work = self._work(tenant, operation)
+            work = self._work(tenant, "delete", operation)
             with work.outcome("tenant.delete"):
                 with work("drop"):
                     remove_place(self.store, tenant, work.claim)

@@ -42,7 +42,7 @@ class Renamer:
         store: Store,
         registry: Registry,
         providers: Sequence[TenantFiles],
-        work: Callable[[Tenant, str], Work],
+        work: Callable[[Tenant, str, str], Work],
     ) -> None:
         self._store = store
         self._registry = registry
@@ -72,7 +72,7 @@ class Renamer:
             renamed = self._renamed(tenant, parsed)
             options = {"to": renamed.slug, "location": tenant.location, "slug": tenant.slug}
             operation = self._registry.open_operation(tenant, "rename", wait=False, options=options)
-            work = self._work(tenant, operation)
+            work = self._work(tenant, "rename", operation)
             with work.outcome("tenant.rename"):
                 if isinstance(self._store, SqliteFiles):
                     self._copy_file(work, self._store, renamed, parsed)
@@ -108,7 +108,7 @@ class Renamer:
         before = replace(tenant, slug=old, location=str(options["location"]))
         if work is None:
             operation = self._registry.open_operation(tenant, "rename", wait=False, options=options)
-            work = self._work(tenant, operation)
+            work = self._work(tenant, "rename", operation)
         with work.outcome("tenant.rename"):
             with work("files"), faults(old):
                 for provider in self._providers:

@@ -94,7 +94,9 @@ class Restorer:
             else:
                 reservation = self._take_over(held, kind, options)
             tenant = reservation.tenant
-            work = Work(self.registry, self.store.control_schema, tenant, reservation.operation_uid, self.observers)
+            work = Work(
+                self.registry, self.store.control_schema, tenant, kind, reservation.operation_uid, self.observers
+            )
             status = tenant.status if tenant.status in LOST else TenantStatus.ACTIVE
             with work.outcome(f"tenant.{kind}"):
                 self.rebuild(work, manifest, path, plan, status=status, action=f"tenant.{kind}")
@@ -123,7 +125,7 @@ class Restorer:
             operation = self.registry.open_operation(
                 tenant, "unarchive", wait=False, options={"file": str(path.absolute())}
             )
-            work = Work(self.registry, self.store.control_schema, tenant, operation, self.observers)
+            work = Work(self.registry, self.store.control_schema, tenant, "unarchive", operation, self.observers)
             with work.outcome("tenant.unarchive"):
                 with work("clear"):
                     # What a killed archiving or unarchiving left; the file is whole and nobody was served since.

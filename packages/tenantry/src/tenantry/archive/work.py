@@ -21,6 +21,7 @@ from tenantry.registry.registry import Registry
 from tenantry.registry.tables import tables
 from tenantry.stores.faults import cause
 from tenantry.tenant import Tenant
+from tenantry.tracing import span
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,18 @@ class Work:
     """One operation, opened already: the token of its tenant is ours until another operation takes it."""
 
     def __init__(
-        self, registry: Registry, schema: str | None, tenant: Tenant, operation: str, observers: Sequence[Observer]
+        self,
+        registry: Registry,
+        schema: str | None,
+        tenant: Tenant,
+        kind: str,
+        operation: str,
+        observers: Sequence[Observer],
     ) -> None:
         self.registry = registry
         self.tenant = tenant
         self.operation = operation
+        self.kind = kind
         self.step = "reserve"
         self.records: list[StepRecord] = []
         self._tables = tables(schema)
@@ -49,7 +57,8 @@ class Work:
             observe(self.tenant.slug, step)
         start = time.perf_counter()
         try:
-            yield
+            with span(f"{self.kind}.{step}", self.tenant.slug):
+                yield
         except BaseException as error:
             self.records.append(StepRecord(step, time.perf_counter() - start, "failed", cause(error)))
             raise

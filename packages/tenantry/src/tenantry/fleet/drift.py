@@ -140,7 +140,7 @@ class Drifts:
         statements = [catalog.for_role(text, tenant.role) for text in drift.repair or ()]
         options = {"class": drift.key}
         operation = self._registry.open_operation(tenant, "repair", wait=False, options=options)
-        work = Work(self._registry, self._store.control_schema, tenant, operation, ())
+        work = Work(self._registry, self._store.control_schema, tenant, "repair", operation, ())
         with work.outcome("tenant.repair"), work("repair"), self._store.change(tenant) as site:
             if site.joint is not None:
                 work.claim(site.joint)
