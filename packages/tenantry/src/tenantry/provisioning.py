@@ -42,6 +42,7 @@ from tenantry.registry.registry import Registry
 from tenantry.stores.base import Site, Store
 from tenantry.stores.faults import cause
 from tenantry.tenant import Tenant, TenantStatus
+from tenantry.tracing import span
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -120,7 +121,8 @@ class _Clock:
             observe(self.slug, step)
         start = self._started = time.perf_counter()
         try:
-            yield
+            with span(f"tenant.{step}", self.slug):
+                yield
         except BaseException as error:
             self.records.append(StepRecord(step, time.perf_counter() - start, "failed", cause(error)))
             raise
