@@ -6,8 +6,12 @@ one connection. The Alembic loop runs the same revision as Alembic does, on a pa
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +23,13 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from benchmarks.fleet import MIGRATIONS
+from benchmarks.timing import Figure, paired
 from tenantry import Migrations, PostgresSchemas, Tenancy
+from tenantry.fleet.standby import StandbyPool
 from tenantry.migrations import online
+from tenantry.migrations.plan import Plan
+from tenantry.stores.base import Site
+from tenantry.tenant import Tenant
 
 ALEMBIC_PART = 40  # tenants of the Alembic loop, which is slow
 
@@ -41,6 +50,14 @@ def downgrade() -> None:
     op.drop_index("ix_account_extra_{revision}")
     op.drop_column("account", "extra_{revision}")
 '''
+
+APPLICATION = """
+from pathlib import Path
+
+from tenantry import Migrations, PostgresSchemas, Tenancy
+
+tenancy = Tenancy(PostgresSchemas({url!r}, "org_{{slug}}"), Migrations(Path(__file__).parent / "migrations"))
+"""
 
 
 @dataclass(frozen=True)
@@ -148,3 +165,98 @@ def _floor(driver: psycopg.Connection[tuple[object, ...]], names: list[str], sta
             driver.execute(statement)
         driver.commit()
     return len(names)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A deploy that migrates nothing. Times in seconds."""
+
+    tenants: int
+    call: float  # tenancy.fleet.rollout()
+    command: float  # `tenant migrate --all` from the shell
+    start: float  # the shortest command that opens the registry, from the shell
+    verified: float  # reading every version table, for as many tenants as really have one
+
+
+def nothing(url: str, directory: Path, *, tenants: int, real: int = 0) -> Nothing:
+    """A fleet at the head: rows of the registry are all that is asked, so only ``real`` tenants have tables."""
+    shutil.copytree(MIGRATIONS, directory / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
+    (directory / "fleet_app.py").write_text(APPLICATION.format(url=url))
+    tenancy = Tenancy(PostgresSchemas(url, "org_{slug}"), Migrations(directory / "migrations"))
+    tenancy.initialize()
+    for number in range(real):
+        tenancy.provision(f"real{number:05}")
+    verified = 0.0
+    if real:
+        verified = _seconds(tenancy.fleet.verify)
+    with tenancy.store.control_engine().begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO platform.tenant (uid, slug, slug_key, name, location, status, revision, attributes,"
+                " created_at, updated_at) SELECT 'n' || n, 't' || n, 't' || n, 't', 'org_t' || n, 'active', :head,"
+                " '{}', now(), now() FROM generate_series(1, :count) n"
+            ),
+            {"head": tenancy.head(), "count": tenants - real},
+        )
+    tenancy.fleet.rollout()
+    call = statistics.median(_seconds(tenancy.fleet.rollout) for _ in range(5))
+    tenancy.close()
+    environment = os.environ | {"PYTHONPATH": str(directory), "TENANTRY_APP": "fleet_app:tenancy"}
+
+    def command(*arguments: str) -> float:
+        line = [str(Path(sys.executable).with_name("tenantry")), *arguments]
+        return statistics.median(
+            _seconds(lambda: subprocess.run(line, env=environment, check=True, capture_output=True)) for _ in range(5)
+        )
+
+    start = command("tenant", "list", "--status", "failed")
+    return Nothing(tenants, call, command("tenant", "migrate", "--all"), start, verified)
+
+
+def standby(url: str, rounds: int) -> list[Figure]:
+    """One new tenant, made from nothing (the floor here) and taken from standby."""
+    tenancy = Tenancy(PostgresSchemas(url, "org_{slug}"), Migrations(MIGRATIONS), readiness=["account"])
+    tenancy.initialize()
+    numbers = itertools.count()
+    pool = tenancy.fleet.standby
+    pool.keep(rounds + 1)
+    ready = tenancy._provisioner.pool
+
+    def full(_: int) -> None:
+        tenancy._provisioner.pool = None
+        tenancy.provision(f"full{next(numbers)}")
+
+    def taken(_: int) -> None:
+        tenancy._provisioner.pool = _Unfilled(pool)
+        tenancy.provision(f"taken{next(numbers)}")
+
+    try:
+        return paired({"tenancy.provision (floor)": full, "... from standby": taken}, rounds=rounds)
+    finally:
+        tenancy._provisioner.pool = ready
+        tenancy.close()
+
+
+class _Unfilled:
+    """A pool that is not refilled while it is measured."""
+
+    def __init__(self, pool: StandbyPool) -> None:
+        self._pool = pool
+
+    def take(self, site: Site, tenant: Tenant, plan: Plan) -> bool:
+        """As the pool's; there must be one."""
+        assert self._pool.take(site, tenant, plan)
+        return True
+
+    def promising(self) -> bool:
+        """Always."""
+        return True
+
+    def refill(self) -> None:
+        """Nothing."""
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

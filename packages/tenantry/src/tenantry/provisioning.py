@@ -36,9 +36,12 @@ from tenantry.migrations import apply
 from tenantry.migrations.directory import HEAD
 from tenantry.migrations.plan import Plan
 from tenantry.migrations.planner import Planner
+from tenantry.names import Slug
+from tenantry.registry.enlisting import enlist
 from tenantry.registry.journal import StepRecord
 from tenantry.registry.pasts import half_restored, operations_of
 from tenantry.registry.registry import Registry
+from tenantry.registry.tables import tables
 from tenantry.stores.base import Site, Store
 from tenantry.stores.faults import cause
 from tenantry.tenant import Tenant, TenantStatus
@@ -99,6 +102,9 @@ class Pool(Protocol):
         """Make this site, which is not there yet, a ready-made place at the plan's target, in the site's transaction;
         tells whether there was one.
         """
+
+    def promising(self) -> bool:
+        """Whether there was one when last looked, a moment ago; asks nobody."""
 
     def refill(self) -> None:
         """Have what was taken replaced; does not wait for it."""
@@ -173,7 +179,13 @@ class Provisioner:
         parsed = self.store.parse(slug)
         location = self.store.locate(parsed)
         clock = _Clock(parsed.value, self.observers)
+
         with self.store.lock(parsed.value, wait=False):
+            taken = self._take(
+                parsed, location, name=name, admin_email=admin_email, attributes=attributes, options=options
+            )
+            if taken is not None:
+                return taken
             with clock("reserve"):
                 if self.store.exists(location):
                     held = self.registry.find(parsed.value)
@@ -192,6 +204,58 @@ class Provisioner:
                     rival = self.registry.find(parsed.value)
                     raise error if rival is None else self._taken(rival) from error
             return self._build(reservation.tenant, reservation.operation_uid, dict(options or {}), clock)
+
+    def _take(
+        self,
+        slug: Slug,
+        location: str,
+        *,
+        name: str | None,
+        admin_email: str | None,
+        attributes: Mapping[str, Any] | None,
+        options: Mapping[str, Any] | None,
+    ) -> Provisioned | None:
+        """A tenant in a place made ready before, its record and all in one transaction; None when it is to be made the
+        long way, which also tells what is wrong.
+
+        Only without seeds: they may take their time, for which the record must be there for others to see.
+        """
+        if self.pool is None or self.seeds or self.store.exclusive or not self.pool.promising():
+            return None
+        head, at = self.planner.migrations.head(), datetime.now(UTC)
+        draft = Tenant(
+            uid="",
+            slug=slug.value,
+            name=name or slug.value,
+            location=location,
+            status=TenantStatus.PROVISIONING,
+            created_at=at,
+            updated_at=at,
+            role=self.store.role_for(slug),
+            admin_email=admin_email,
+            revision=head,
+            attributes=dict(attributes or {}),
+        )
+        clock = _Clock(slug.value, self.observers)
+        try:
+            plan = self.planner.plan(None, head)
+            with self.store.construct(draft) as site:
+                with clock("create"):
+                    if not self.pool.take(site, draft, plan):
+                        return None
+                tenant = enlist(
+                    site.connection,
+                    tables(self.store.control_schema),
+                    draft,
+                    slug_key=slug.key,
+                    steps=clock.records,
+                    options=options or {},
+                    wanted=self.readiness,
+                )
+        except TenancyError:
+            return None
+        self.pool.refill()
+        return Provisioned(tenant, tuple(clock.records))
 
     def _taken(self, held: Tenant) -> TenancyError:
         """Tell a tenant that is being made now from one whose making was interrupted."""
@@ -246,7 +310,7 @@ class Provisioner:
                 if site.joint is not None:
                     self.registry.lock_row(tenant, operation, connection=site.joint)
                 with clock("create"):
-                    ready = self.pool is not None and self.pool.take(site, tenant, plan)
+                    ready = self.pool is not None and self.pool.promising() and self.pool.take(site, tenant, plan)
                     if not ready:
                         site.create()
                 with clock("migrate"):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PREFIX = "tenantry_standby_"  # begins the name of a schema or file on standby
 WORK = "standby"  # what is done by one process at a time
 PATIENCE = 60.0  # seconds to wait for another process that makes places
+REST = 1.0  # seconds in which no place is sought after none was found
 LOOK = 0.05  # seconds between two looks whether it is done
 MOST = 1_000  # places; each takes as much of the catalog as an empty tenant
 
@@ -80,6 +81,7 @@ class StandbyPool:
         self._tables = tables(store.control_schema)
         self._refilling: threading.Thread | None = None
         self._guard = threading.Lock()
+        self._missed = 0.0  # until then nothing is sought: there was none a moment ago
         table = self._tables.standby
         self._oldest = (
             sa.select(table.c.uid)
@@ -139,6 +141,7 @@ class StandbyPool:
                     while len(self._ready()) < self.wanted():
                         self._make(plan)
                         made += 1
+                    self._missed = 0.0
             if free or time.monotonic() > until:
                 return Kept(self.wanted(), len(self._ready()), made, migrated, removed)
             time.sleep(LOOK)
@@ -163,7 +166,7 @@ class StandbyPool:
         one.
         """
         if isinstance(site, FileSite):
-            return self._take_file(site, plan)
+            return self._found(self._take_file(site, plan))
         if site.joint is None or not plan.replayable:
             return False
         table = self._tables.standby
@@ -173,10 +176,19 @@ class StandbyPool:
             .returning(table.c.location, table.c.role),
             {"head": plan.target},
         ).first()
-        if taken is None or (taken.role is None) != (tenant.role is None):
+        if not self._found(taken is not None) or taken is None or (taken.role is None) != (tenant.role is None):
             return False  # its record goes with it when roles were declared otherwise meanwhile; `keep` removes it
         self._rename(site.joint, taken.location, taken.role, tenant)
         return True
+
+    def promising(self) -> bool:
+        """Whether there was one when last looked, a moment ago; asks nobody."""
+        return time.monotonic() >= self._missed
+
+    def _found(self, found: bool) -> bool:
+        if not found:
+            self._missed = time.monotonic() + REST
+        return found
 
     def _rename(self, connection: sa.Connection, location: str, role: str | None, tenant: Tenant) -> None:
         from psycopg import sql  # not where SQLite is all there is

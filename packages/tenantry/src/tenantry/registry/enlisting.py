@@ -1,0 +1,117 @@
+"""A tenant that is ready before it has a name, written into the registry at once: its record, its journal, its audit.
+
+What reserving and activating write one after the other, so that others see how far it is, is one statement here: nobody
+sees anything before the transaction ends. PostgreSQL only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tenantry.errors import NotReady, TenantExists
+from tenantry.registry import audit, journal
+from tenantry.registry.audit import Record
+from tenantry.registry.journal import StepRecord
+from tenantry.registry.tables import RegistryTables
+from tenantry.registry.uids import new_uid
+from tenantry.tenant import Tenant, TenantStatus
+
+_TENANT = (
+    "uid",
+    "slug",
+    "slug_key",
+    "name",
+    "location",
+    "role",
+    "status",
+    "admin_email",
+    "revision",
+    "attributes",
+    "provisioned_at",
+    "created_at",
+    "updated_at",
+)
+_OPERATION = ("tenant_uid", "slug", "kind", "status", "actor", "origin", "options", "started_at", "finished_at")
+
+
+@functools.cache
+def _statement(tables: RegistryTables, steps: int, wanted: int) -> sa.Select[Any]:
+    def bound(table: sa.Table, prefix: str, names: Sequence[str]) -> dict[str, Any]:
+        return {name: sa.bindparam(f"{prefix}__{name}", type_=table.c[name].type) for name in names}
+
+    tenant = postgresql.insert(tables.tenant).values(bound(tables.tenant, "tenant", _TENANT)).on_conflict_do_nothing()
+    made = tenant.returning(tables.tenant.c.uid).cte("made")
+    operation = sa.insert(tables.operation).values(bound(tables.operation, "operation", ("uid", *_OPERATION)))
+    rows = [
+        {
+            "operation_uid": sa.bindparam("operation__uid"),
+            "position": position,
+            "name": sa.bindparam(f"step__{position}"),
+            "status": "done",
+            "seconds": sa.bindparam(f"seconds__{position}"),
+        }
+        for position in range(1, steps + 1)
+    ]
+    taken = sa.insert(tables.step).values(rows)
+    there = [sa.func.to_regclass(sa.bindparam(f"table__{number}")).is_not(None) for number in range(wanted)]
+    select = sa.select(sa.select(sa.func.count()).select_from(made).scalar_subquery(), *there)
+    return select.add_cte(operation.cte("operation_made"), taken.cte("steps_made"))
+
+
+def enlist(
+    connection: sa.Connection,
+    tables: RegistryTables,
+    tenant: Tenant,
+    *,
+    slug_key: str,
+    steps: Sequence[StepRecord],
+    options: Mapping[str, Any],
+    wanted: Sequence[str],
+) -> Tenant:
+    """Write an active tenant whose place stands already, with the operation that made it, in the connection's
+    transaction; returns it as it is now. ``wanted``: tables that must be in its place.
+
+    :raises TenantExists: the slug or the location is taken. :raises NotReady: a wanted table is not there.
+    """
+    at = journal.now()
+    actor, origin = journal.acting(None, None)
+    active = replace(tenant, uid=new_uid(), status=TenantStatus.ACTIVE, created_at=at, updated_at=at, provisioned_at=at)
+    fields = {name: getattr(active, name) for name in _TENANT if name not in ("slug_key", "status", "attributes")}
+    row = {
+        **fields,
+        "slug_key": slug_key,
+        "status": active.status.value,
+        "attributes": dict(active.attributes),
+    }
+    operation = {
+        "uid": new_uid(),
+        "tenant_uid": active.uid,
+        "slug": active.slug,
+        "kind": "provision",
+        "status": "done",
+        "actor": actor,
+        "origin": origin,
+        "options": dict(options),
+        "started_at": at,
+        "finished_at": at,
+    }
+    values: dict[str, Any] = {f"tenant__{name}": value for name, value in row.items()}
+    values |= {f"operation__{name}": value for name, value in operation.items()}
+    for position, step in enumerate(steps, start=1):
+        values |= {f"step__{position}": step.name, f"seconds__{position}": step.seconds}
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    values |= {f"table__{number}": f"{quote(active.location)}.{quote(table)}" for number, table in enumerate(wanted)}
+    made, *there = connection.execute(_statement(tables, len(steps), len(wanted)), values).one()
+    if made != 1:
+        raise TenantExists(active.slug, active.slug, active.status.value)
+    for table, found in zip(wanted, there, strict=True):
+        if not found:
+            raise NotReady(active.slug, active.location, table)
+    audit.append(connection, tables, Record(at, "tenant.provision", active.slug, None, None, None))
+    return active
