@@ -29,8 +29,15 @@ LabOption = Annotated[str | None, typer.Option("--lab", help="One laboratory, by
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Kept with every new version.")]
 SlugOption = Annotated[str, typer.Option("--tenant-slug", help="The tenant.")]
 
+UNSAID = "renewed from the command line"  # the reason where none is given
+
 Open = Callable[[], "Tenancy"]
 Work = Callable[["Session", "LabContext", Sequence[str]], str]  # of one tenant and its laboratories: what to print
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def snapshot_commands(open_tenancy: Open) -> typer.Typer:
@@ -71,20 +78,17 @@ def snapshot_commands(open_tenancy: Open) -> typer.Typer:
         tenant_slug: TenantOption = None,
         lab: LabOption = None,
         reason: ReasonOption = None,
-        yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+        yes: Annotated[bool, typer.Option("--yes", help="Do not ask, at a terminal either.")] = False,
     ) -> None:
-        """Renew the copies of ALL work, published too. Older versions stay, and `snapshot revert` goes back."""
-        asked = sys.stdin.isatty() and sys.stderr.isatty()
-        if reason is None and asked:
-            reason = typer.prompt("Reason, kept with every new version", err=True)
-        if reason is None:
-            raise typer.BadParameter("a hard refresh is kept with its reason; give one.", param_hint="--reason")
-        if not yes:
-            _show(open_tenancy, tenant_slug, lab)
-            if not asked:
-                raise typer.BadParameter("there is no terminal to ask at; give --yes.", param_hint="--yes")
+        """Renew the copies of ALL work, published too. Older versions stay, and `snapshot revert` goes back.
+
+        At a terminal it asks first; in a script it tells what it touches.
+        """
+        _show(open_tenancy, tenant_slug, lab)
+        if at_a_terminal() and not yes:
             typer.confirm("Renew all these?", abort=True, err=True)
-        _refresh(open_tenancy, "hard-refresh", tenant_slug, lab, reason)
+            reason = reason or typer.prompt("Reason, kept with every new version", default=UNSAID, err=True)
+        _refresh(open_tenancy, "hard-refresh", tenant_slug, lab, reason or UNSAID)
 
     @commands.command()
     def revert(

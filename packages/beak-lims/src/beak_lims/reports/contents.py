@@ -168,11 +168,13 @@ def _results(
     if preliminary:
         shown |= {ResultState.PENDING.value, ResultState.RESULTED.value, ResultState.REFERRED.value}
     found = session.scalars(
-        select(AnalysisResult).where(
+        select(AnalysisResult)
+        .where(
             AnalysisResult.sample_uid == sample.uid,
             AnalysisResult.reportable,
             AnalysisResult.status.in_(shown),
         )
+        .order_by(AnalysisResult.uid)
     )
     results = [one for one in found if not copies[one.snapshot_hash]["hidden"]]
     verifiers = _verifiers(session, [one.uid for one in results])

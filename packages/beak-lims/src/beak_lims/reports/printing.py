@@ -19,12 +19,13 @@ from fpdf.fonts import FontFace
 FONT = "Roboto"
 MARGIN = 15.0  # millimetres
 SMALL, BODY, LARGE = 7.5, 9.0, 13.0  # points
-WIDTHS = (50, 44, 12, 22, 34, 18)  # of the columns of results, in parts of the page's width
+WIDTHS = (46, 40, 11, 20, 33, 30)  # of the columns of results, in parts of the page's width
 HEADINGS = ("Analysis", "Result", "Flag", "Unit", "Reference range", "Method")
 FLAGS = {"low": "L", "high": "H", "critical_low": "LL", "critical_high": "HH", "abnormal": "A"}
 LEGEND = "L low, H high, LL and HH critical, A abnormal. Reference ranges are those in force when the result was made."
 GREY = (110, 110, 110)
 SHADE = (236, 239, 243)
+LINES = (190, 195, 200)
 
 
 @cache
@@ -55,7 +56,7 @@ class _Page(FPDF):
         reach = "   ".join(filter(None, (told["address"], told["phone"], told["email"])))
         if reach:
             self.line_of(reach.replace("\n", ", "), size=SMALL, grey=True)
-        self.set_draw_color(*GREY)
+        self.set_draw_color(*LINES)
         self.line(self.l_margin, self.get_y() + 1, self.w - self.r_margin, self.get_y() + 1)
         self.ln(4)
 
@@ -134,6 +135,8 @@ def _facts(page: _Page, told: Mapping[str, Any]) -> None:
 
 def _results(page: _Page, told: Mapping[str, Any]) -> None:
     page.set_font(FONT, size=BODY)
+    page.set_draw_color(*LINES)
+    page.set_line_width(0.1)
     headings = FontFace(emphasis="BOLD", fill_color=SHADE)
     bold = FontFace(emphasis="BOLD")
     with page.table(

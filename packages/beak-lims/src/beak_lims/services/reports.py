@@ -83,9 +83,10 @@ def print_report(session: Session, context: LabContext, uid: str) -> bytes:
 
     :raises RecordNotFound: there is no such report.
     """
+    # The sample first, as everyone does.
+    [sample] = rows(session, Sample, [row(session, ReportImpress, uid).sample_uid], lock=True)
     report = row(session, ReportImpress, uid, lock=True)
     report.printed = True
-    [sample] = rows(session, Sample, [report.sample_uid], lock=True)
     last = _last(session, sample.uid)
     if sample.status == SampleState.PUBLISHED and last is not None and last.uid == report.uid:
         move(session, context, sample, SampleEvent.PRINT)

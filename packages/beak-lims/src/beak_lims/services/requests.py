@@ -199,8 +199,8 @@ def add_analyses(
     uids = [uid for uid in asked_for(session, [more])[0] if uid not in has_analyses]
     fresh_profiles = [uid for uid in dict.fromkeys(profiles) if uid not in has_profiles]
     _link(session, [(sample, NewSample(sample.sample_type_uid, (), fresh_profiles), uids)])
-    wanted = [sample.sample_type_uid, sorted(has_profiles | set(profiles)), sorted(has_analyses | set(uids))]
-    copy = copy_samples(session, [(wanted[0], wanted[1], wanted[2])])[0]  # type: ignore[arg-type]
+    wanted = (sample.sample_type_uid, sorted(has_profiles | set(profiles)), sorted(has_analyses | set(uids)))
+    [copy] = copy_samples(session, [wanted])
     if copy.hash != sample.snapshot_hash:
         sample.snapshot_hash, sample.snapshot_version = copy.hash, sample.snapshot_version + 1
         version = Version(Subject.SAMPLE, sample.uid, copy, sample.snapshot_version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVarTuple
 
 from sqlalchemy import Row, Select, select, tuple_
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from beak_lims.context import LabContext
 
-T = TypeVar("T", bound=tuple[Any, ...])
+Ts = TypeVarTuple("Ts")
 BETWEEN = "/"  # between the parts of a place, none of which holds it
 
 
@@ -58,7 +58,7 @@ def result_worklist(
     unassigned: bool = False,
     after: Place | None = None,
     limit: int = 50,
-) -> Sequence[Row[tuple[AnalysisResult, str, str, str]]]:
+) -> Sequence[Row[AnalysisResult, str, str, str]]:
     """Results of one status, each with the number and the key of its sample and the name of its analysis.
 
     ``unassigned``: only those on no worksheet. Without a laboratory at work there are none.
@@ -92,7 +92,9 @@ def sample_worklist(
     return session.scalars(_page(query, Sample, after, limit)).all()
 
 
-def _page(query: Select[T], model: type[AnalysisResult] | type[Sample], after: Place | None, limit: int) -> Select[T]:
+def _page(
+    query: Select[*Ts], model: type[AnalysisResult] | type[Sample], after: Place | None, limit: int
+) -> Select[*Ts]:
     if after is not None:
         place = tuple_(-after.priority, after.due_date, after.uid)
         query = query.where(tuple_(-model.priority, model.due_date, model.uid) > place)

@@ -22,6 +22,7 @@ from beak_lims.models import (
     QCTemplate,
     Sample,
     Subject,
+    User,
     Worksheet,
     WorksheetTemplate,
     analysis_sample_type,
@@ -55,7 +56,7 @@ def create_worksheet(
     :raises RecordNotFound: there is no such template.
     :raises ChangeRefused: the laboratory makes no worksheets, or the template is not active.
     :raises InputRejected: a reserved position is not on the worksheet.
-    :raises ReferenceRejected: a reserved position names no QC level of the laboratory.
+    :raises ReferenceRejected: a reserved position names no QC level of the laboratory, or the analyst is unknown.
     """
     rules = house_rules(session, context, "worksheet")
     if not rules.allow_worksheet_creation:
@@ -63,6 +64,8 @@ def create_worksheet(
     template = row(session, WorksheetTemplate, template_uid)
     if not template.active:
         raise ChangeRefused(f"Template {template.name} is not active.")
+    if analyst_uid is not None:
+        referred(session, User, [analyst_uid], "analyst_uid")
     positions = template.rows * template.cols
     reserved = template.reserved
     if not reserved and template.qc_template_uid is not None:

@@ -47,8 +47,9 @@ SUBJECTS: dict[Scope, tuple[Subject, ...]] = {
     Scope.ANALYSIS_REQUESTS: (Subject.ANALYSIS_REQUEST,),
     Scope.SAMPLES: (Subject.SAMPLE, Subject.ANALYSIS_RESULT),
     Scope.ANALYSES: (Subject.ANALYSIS_RESULT,),
-    Scope.ALL: (Subject.ANALYSIS_REQUEST, Subject.SAMPLE, Subject.ANALYSIS_RESULT),
-    Scope.HARD: (Subject.ANALYSIS_REQUEST, Subject.SAMPLE, Subject.ANALYSIS_RESULT),
+    # In the order in which the laboratory's work locks rows, so that neither waits for the other for ever.
+    Scope.ALL: (Subject.SAMPLE, Subject.ANALYSIS_RESULT, Subject.ANALYSIS_REQUEST),
+    Scope.HARD: (Subject.SAMPLE, Subject.ANALYSIS_RESULT, Subject.ANALYSIS_REQUEST),
 }
 
 
@@ -194,23 +195,25 @@ _ROWS = {
     Subject.ANALYSIS_REQUEST: (
         f"SELECT r.uid, r.laboratory_uid, r.snapshot_hash, r.snapshot_version, r.patient_uid, r.client_uid,"
         f" r.client_contact_uid FROM analysis_request r WHERE r.{_LABS} AND r.frozen_at IS NULL AND EXISTS"
-        " (SELECT FROM sample s WHERE s.analysis_request_uid = r.uid AND s.status = ANY (:open)) FOR UPDATE OF r",
+        " (SELECT FROM sample s WHERE s.analysis_request_uid = r.uid AND s.status = ANY (:open))"
+        " ORDER BY r.uid FOR UPDATE OF r",
         f"SELECT uid, laboratory_uid, snapshot_hash, snapshot_version, patient_uid, client_uid, client_contact_uid"
-        f" FROM analysis_request WHERE {_LABS} FOR UPDATE",
+        f" FROM analysis_request WHERE {_LABS} ORDER BY uid FOR UPDATE",
     ),
     Subject.SAMPLE: (
         f"SELECT uid, laboratory_uid, snapshot_hash, snapshot_version, sample_type_uid FROM sample"
-        f" WHERE {_LABS} AND status = ANY (:open) AND frozen_at IS NULL FOR UPDATE",
+        f" WHERE {_LABS} AND status = ANY (:open) AND frozen_at IS NULL ORDER BY uid FOR UPDATE",
         f"SELECT uid, laboratory_uid, snapshot_hash, snapshot_version, sample_type_uid FROM sample"
-        f" WHERE {_LABS} FOR UPDATE",
+        f" WHERE {_LABS} ORDER BY uid FOR UPDATE",
     ),
     Subject.ANALYSIS_RESULT: (
         f"SELECT r.uid, r.laboratory_uid, r.snapshot_hash, r.snapshot_version, r.analysis_uid, r.method_uid,"
         f" r.laboratory_instrument_uid, s.qc_level_uid FROM analysis_result r JOIN sample s ON s.uid = r.sample_uid"
-        f" WHERE r.{_LABS} AND s.status = ANY (:open) AND r.status = :pending AND r.frozen_at IS NULL FOR UPDATE OF r",
+        f" WHERE r.{_LABS} AND s.status = ANY (:open) AND r.status = :pending AND r.frozen_at IS NULL"
+        " ORDER BY r.uid FOR UPDATE OF r",
         f"SELECT r.uid, r.laboratory_uid, r.snapshot_hash, r.snapshot_version, r.analysis_uid, r.method_uid,"
         f" r.laboratory_instrument_uid, s.qc_level_uid FROM analysis_result r JOIN sample s ON s.uid = r.sample_uid"
-        f" WHERE r.{_LABS} FOR UPDATE OF r",
+        f" WHERE r.{_LABS} ORDER BY r.uid FOR UPDATE OF r",
     ),
 }
 # Rows with equal needs share one document: of these columns its key is made.

@@ -69,4 +69,4 @@ class Machine(Generic[S, E]):
 def row(sources: S | Iterable[S], event: E, target: S, guard: str = "") -> Transition[S, E]:
     """A row of a machine's table, from one state or from several."""
     # A state is a string, which is iterable too.
-    return Transition((sources,) if isinstance(sources, StrEnum) else tuple(sources), event, target, guard)  # type: ignore[arg-type]
+    return Transition((sources,) if isinstance(sources, StrEnum) else tuple(sources), event, target, guard)

@@ -24,8 +24,8 @@ def call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.setattr(bench.installation.tenancy, "close", lambda: None)  # the installation's outlives a command
     commands = snapshot_commands(lambda: bench.installation.tenancy)
 
-    def call(*arguments: str) -> Result:
-        return CliRunner().invoke(commands, arguments)
+    def call(*arguments: str, answers: str | None = None) -> Result:
+        return CliRunner().invoke(commands, arguments, input=answers)
 
     return call
 
@@ -37,7 +37,7 @@ def test_each_scope_counts_what_it_renewed(bench: Bench, call: Call) -> None:
         "analysis-requests": ("analysis_request",),
         "samples": ("sample", "analysis_result"),
         "analyses": ("analysis_result",),
-        "refresh-all": ("analysis_request", "sample", "analysis_result"),
+        "refresh-all": ("sample", "analysis_result", "analysis_request"),
     }
     for command, subjects in expected.items():
         done = call(command, "--tenant-slug", "alpha", "--lab", "First")
@@ -55,22 +55,20 @@ def test_without_a_tenant_every_active_one_has_its_outcome(call: Call) -> None:
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["alpha", "beta"]
 
 
-def test_hard_refresh_asks_for_a_reason_and_for_leave(bench: Bench, call: Call) -> None:
+def test_hard_refresh_tells_what_it_touches_and_can_be_taken_back(bench: Bench, call: Call) -> None:
     made = bench.approved(pot="4.5")
     where = ("--tenant-slug", "alpha", "--lab", bench.laboratory_uid)
-    refused = call("hard-refresh", *where, "--yes")
-    assert (refused.exit_code, "--reason" in refused.output) == (2, True)
-    refused = call("hard-refresh", *where, "--reason", "Range of May")
-    assert (refused.exit_code, "--yes" in refused.output) == (2, True)
-    assert re.search(r"analysis_request \d+\s+sample \d+\s+analysis_result \d+\s+published \d+", refused.stderr)
-    assert bench.result(made.results[0].uid).snapshot_version == 1
+    told = call("hard-refresh", *where)  # nobody is there to be asked
+    assert told.exit_code == 0, told.output
+    assert re.search(r"sample \d+\s+analysis_result \d+\s+analysis_request \d+\s+published \d+", told.stderr)
+    before = bench.result(made.results[0].uid).snapshot_version
     with bench.at_work(None) as (session, _):
         session.connection().exec_driver_sql(
             "UPDATE specification SET max = 4.2 WHERE analysis_uid = %s", (bench.uids["pot"],)
         )
     done = call("hard-refresh", *where, "--yes", "--reason", "Range of May")
     assert done.exit_code == 0, done.output
-    assert bench.result(made.results[0].uid).snapshot_version == 2
+    assert bench.result(made.results[0].uid).snapshot_version == before + 1
     run = done.stdout.rstrip("\n").rpartition("run ")[2]
     shown = call("runs", "--tenant-slug", "alpha")
     assert shown.exit_code == 0, shown.exception
@@ -79,7 +77,26 @@ def test_hard_refresh_asks_for_a_reason_and_for_leave(bench: Bench, call: Call) 
     undone = call("revert", run, "--tenant-slug", "alpha", "--reason", "It was right")
     assert undone.exit_code == 0, undone.output
     assert re.match(r"alpha\treverted [1-9]\d*\tleft 0\trun ", undone.stdout)
-    assert bench.result(made.results[0].uid).snapshot_version == 3
+    assert bench.result(made.results[0].uid).snapshot_version == before + 2
+
+
+def test_hard_refresh_asks_at_a_terminal(bench: Bench, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bench.approved(glu="4.5")
+    where = ("--tenant-slug", "alpha", "--lab", "First")
+    monkeypatch.setattr("beak_lims.commands.snapshotting.at_a_terminal", lambda: True)
+    with bench.at_work(None) as (session, _):
+        session.connection().exec_driver_sql(
+            "UPDATE analysis SET description = 'x' WHERE uid = %s", (bench.uids["glu"],)
+        )
+    refused = call("hard-refresh", *where, answers="n\n")
+    assert (refused.exit_code, "run" in refused.stdout) == (1, False)
+    assert "Renew all these?" in refused.stderr
+    assert bench.result(made.results[0].uid).snapshot_version == 1
+    assert call("hard-refresh", *where, answers="y\nNew words\n").exit_code == 0
+    assert bench.result(made.results[0].uid).snapshot_version == 2
+    listed = call("runs", "--tenant-slug", "alpha").stdout.splitlines()[0].split("\t")
+    assert (listed[2], listed[5]) == ("hard_refresh", "New words")
+    assert call("hard-refresh", *where, "--yes").exit_code == 0
 
 
 @pytest.mark.parametrize(
