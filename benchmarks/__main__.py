@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from rich.console import Console
 
-from benchmarks import archive, http, laboratory, memory, provisioning, resolution, sessions, startup
+from benchmarks import archive, http, laboratory, memory, provisioning, resolution, rollout, sessions, startup
 from benchmarks.timing import Figure
 from tenantry.embedded import EmbeddedPostgres
 
@@ -42,6 +42,7 @@ def main() -> None:
         "http": _http,
         "laboratory": _laboratory,
         "archive": _archive,
+        "fleet": _fleet,
     }
     chosen = sys.argv[1:] or list(parts)
     if unknown := sorted(set(chosen) - set(parts)):
@@ -102,6 +103,10 @@ def _table(figures: list[Figure], unit: float, name: str) -> str:
     lines = [f"| | {name} | x floor |", "| --- | ---: | ---: |"]
     lines += [f"| {figure.name} | {figure.median * unit:.3g} | {figure.ratio:.3f} |" for figure in figures]
     return "\n".join(lines) + f"\n\n{figures[0].rounds} rounds.\n"
+
+
+def _fleet(url: str) -> str:
+    return rollout.section(lambda name: database(url, name))
 
 
 def _provisioning(url: str) -> str:
