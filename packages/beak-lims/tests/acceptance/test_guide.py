@@ -11,7 +11,6 @@ import pytest
 from .conftest import Shell
 
 GUIDE = Path(__file__).with_name("data") / "guide.md"
-LAST = "## Tenant-Scoped Seed Commands"  # from here on the guide tells of later work
 BREAK = """
 CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'out of order'; END $$;
 CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION refuse();
@@ -21,14 +20,14 @@ REPAIR = "DROP EVENT TRIGGER refuse; DROP FUNCTION refuse();"
 
 def commands() -> list[str]:
     """Every command of the guide in its order, a continued line as one."""
-    text = GUIDE.read_text().split(LAST)[0]
+    text = GUIDE.read_text()
     bootstrap = re.findall(r"^  - `(beak-lims [^`]+)`$", text, re.MULTILINE)
     blocks = "".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ")
     return bootstrap + [line for line in blocks.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def test_the_guide_is_read_whole() -> None:
-    assert len(commands()) == 14
+    assert len(commands()) == 22
     assert commands()[:2] == ["beak-lims db upgrade", "beak-lims seed platform-superuser"]
 
 
@@ -58,7 +57,14 @@ def test_the_guide_pasted_command_by_command_does_what_it_says(shell_of: str, re
     again = said['beak-lims tenant add-lab --slug ultral12 --name "Dato Laboratory 2" --setup-name beak']
     assert "already exist" in again
 
+    seeded = said["beak-lims seed all --tenant-slug ultral12"]
+    assert seeded.startswith("ultral12\tseeded\t")
+    assert "ultral12\torganism\tadded 62" in seeded
+    again = said["beak-lims seed microbiology --tenant-slug ultral12"]
+    assert again.startswith("ultral12\tseeded\tnothing to do\n")
+
     with connect(shell) as connection:
+        assert connection.execute("SELECT count(*) FROM org_ultral12.analysis").fetchone() == (47,)
         schemas = {row[0] for row in connection.execute("SELECT nspname FROM pg_namespace")}
         assert "org_ultral12" in schemas
         assert "org_ultral11" not in schemas
@@ -97,3 +103,13 @@ def embedded_url(shell: Shell) -> str:
     from tenantry.embedded import EmbeddedPostgres
 
     return EmbeddedPostgres(Path(shell.environment["BEAK_HOME"]) / "postgres").url("beak_lims")
+
+
+def test_the_guides_troubleshooting_messages_appear_word_for_word(one: Shell) -> None:
+    missing = "Tenant slug 'nobody' not found"
+    for command in ("seed all", "seed microbiology", "snapshot refresh-all"):
+        assert one.refused(f"beak-lims {command} --tenant-slug nobody").startswith(missing)
+    fail_a_tenant(one, "broken")
+    for command in ("seed all", "seed microbiology", "snapshot refresh-all"):
+        said = one.refused(f"beak-lims {command} --tenant-slug broken")
+        assert said.startswith("Tenant 'broken' is not active")

@@ -166,7 +166,8 @@ def _merge(session: Session, table: Table, origin: str, editions: Editions, load
 
 def _scope_column(model: type[CatalogRow]) -> sa.Column[str] | None:
     columns: Any = model.__table__.c
-    return columns.get("guideline_year_uid", columns.get("guideline_uid"))
+    found: sa.Column[str] | None = columns.get("guideline_year_uid", columns.get("guideline_uid"))
+    return found
 
 
 def _scope_uid(row: Row, editions: Editions) -> str | None:
@@ -188,7 +189,7 @@ def _records(rows: Iterable[Row], origin: str, editions: Editions) -> Iterator[d
 
 def _retire(session: Session, model: type[CatalogRow], uids: Sequence[str]) -> None:
     if uids:
-        table = model.__table__
+        table: Any = model.__table__
         # An array, as there may be more rows than a statement has parameters.
         among = sa.any_(sa.literal(list(uids), ARRAY(sa.String)))
         session.execute(sa.update(table).where(table.c.uid == among).values(retired_at=sa.func.now()))
@@ -199,7 +200,7 @@ def _update(
 ) -> None:
     if not pairs:
         return
-    table = model.__table__
+    table: Any = model.__table__
     statement = sa.update(table).where(table.c.uid == sa.bindparam("of_uid"))
     rows = [{"of_uid": uid, **_record(row, origin, editions)} for uid, row in pairs]
     session.connection().execute(statement.values(updated_at=sa.func.now()), rows)

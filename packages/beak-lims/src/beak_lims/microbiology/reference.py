@@ -54,9 +54,8 @@ def reference(
     """What the tables say of these antibiotics (by code) in these editions, with all rules on resistance."""
     preference = preference or Preference()
     years = {edition.uid for edition in chosen}
-    wanted = GuidelineYear.uid.in_(years)
-    if preference.user_defined:
-        wanted |= Guideline.code == USER_DEFINED
+    own = [USER_DEFINED] if preference.user_defined else []
+    wanted = sa.or_(GuidelineYear.uid.in_(years), Guideline.code.in_(own))
     rows = session.execute(
         sa.select(Breakpoint.__table__, Guideline.code.label("guideline"), GuidelineYear.year)
         .join_from(Breakpoint, GuidelineYear)
@@ -76,9 +75,9 @@ def reference(
         .order_by(ExpertInterpretRule.uid)
     ).mappings()
     return Reference(
-        [breakpoint_of(row) for row in rows],
-        [expected_of(row) for row in expected],
-        [rule_of(row) for row in rules],
+        [breakpoint_of(dict(row)) for row in rows],
+        [expected_of(dict(row)) for row in expected],
+        [rule_of(dict(row)) for row in rules],
         preference=preference,
     )
 

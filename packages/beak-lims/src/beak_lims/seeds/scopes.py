@@ -127,7 +127,7 @@ class _Putting:
 
     def keys(self, column: Any) -> dict[str, str]:
         """The uid of every row by one of its columns."""
-        return dict(self.session.execute(sa.select(column, column.class_.uid)).all())  # type: ignore[arg-type]
+        return dict(self.session.execute(sa.select(column, column.class_.uid)).all())
 
     def link(self, table: sa.Table, pairs: Iterable[tuple[str | None, str | None]]) -> None:
         left, right = table.columns.keys()[:2]
@@ -283,7 +283,7 @@ def _of_laboratory(put: _Putting, laboratory_uid: str, departments: Mapping[str,
     )
     table = cast("sa.Table", m.Profile.__table__)  # of this laboratory, whichever is at work
     found = put.session.execute(sa.select(table.c.keyword, table.c.uid).where(table.c.uid.in_(new)))
-    uids: dict[str, str] = dict(found.all())  # type: ignore[arg-type]
+    uids: dict[str, str] = dict(found.all())
     analyses = put.keys(m.Analysis.keyword)
     put.link(
         m.profile_analysis,

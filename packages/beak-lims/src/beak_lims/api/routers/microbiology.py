@@ -116,7 +116,7 @@ class BreakpointRow(Outgoing):
 @router.get("/guideline-years", responses=LISTED, summary="The editions of guidelines that are loaded")
 def list_guideline_years(lab: Reading, page: Paged) -> list[GuidelineYearRow]:
     found = page.of(lab, select(GuidelineYear))
-    codes = dict(lab.session.execute(select(Guideline.uid, Guideline.code)).all())  # type: ignore[arg-type]
+    codes = dict(lab.session.execute(select(Guideline.uid, Guideline.code)).all())
     return [GuidelineYearRow(uid=one.uid, guideline=codes[one.guideline_uid], year=one.year) for one in found]
 
 

@@ -131,7 +131,7 @@ def _antibiotic(line: Line) -> Parsed:
     number = line["ABX_NUMBER"]
     if number and not number.isdecimal():
         raise Unreadable(f"ABX_NUMBER {number!r} is no number.")
-    values = {
+    values: dict[str, Any] = {
         "code": _code(line, "WHONET_ABX_CODE"),
         "name": _text(line, "ANTIBIOTIC", 255),
         "atc_code": line["ATC_CODE"],
@@ -153,7 +153,7 @@ def _antibiotic(line: Line) -> Parsed:
 
 
 def _organism(line: Line) -> Parsed:
-    values = {
+    values: dict[str, Any] = {
         "code": _code(line, "WHONET_ORG_CODE"),
         "name": _text(line, "ORGANISM", 255),
         "taxonomic_status": line["TAXONOMIC_STATUS"] or "C",
@@ -182,7 +182,7 @@ def _organism(line: Line) -> Parsed:
 
 
 def _serotype(line: Line) -> Parsed:
-    values = {
+    values: dict[str, Any] = {
         "organism_code": _code(line, "ORGANISM"),
         "name": _text(line, "SEROTYPE", 255),
         "serogroup": line["SEROGROUP"],
@@ -204,7 +204,7 @@ def _breakpoint(line: Line) -> Parsed:
     antibiotic, test = _code(line, "WHONET_ABX_CODE"), _text(line, "WHONET_TEST", 16)
     if test.partition("_")[0] != antibiotic:
         raise Unreadable(f"WHONET_TEST {test} is not of antibiotic {antibiotic}.")
-    values = {
+    values: dict[str, Any] = {
         "guideline": guideline,
         "year": year,
         "test_method": method,
@@ -254,7 +254,7 @@ def _expected_resistance(line: Line) -> Parsed:
     except_kind = ""
     if except_organisms:
         except_kind = _member(OrganismCodeType, line["EXCEPTION_ORGANISM_CODE_TYPE"], "EXCEPTION_ORGANISM_CODE_TYPE")
-    values = {
+    values: dict[str, Any] = {
         "guideline": guideline,
         "reference_table": line["REFERENCE_TABLE"],
         "organism_code": _code(line, "ORGANISM_CODE"),
@@ -271,7 +271,7 @@ def _expected_resistance(line: Line) -> Parsed:
 
 
 def _expert_rule(line: Line) -> Parsed:
-    values = {
+    values: dict[str, Any] = {
         "code": _text(line, "RULE_CODE", 32),
         "description": line["DESCRIPTION"],
         "organism_code": _code(line, "ORGANISM_CODE"),
@@ -297,7 +297,7 @@ def _qc_range(line: Line) -> Parsed:
         raise Unreadable("MINIMUM is empty.")
     if maximum is not None and maximum < minimum:
         raise Unreadable(f"MAXIMUM {maximum} is below MINIMUM {minimum}.")
-    values = {
+    values: dict[str, Any] = {
         "guideline": guideline,
         "year": year,
         "strain": _text(line, "STRAIN", 32),
