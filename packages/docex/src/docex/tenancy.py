@@ -186,7 +186,7 @@ def missing_rights(tenancy: Tenancy, database: DatabaseSettings) -> str | None:
     )
 
 
-def provision(tenancy: Tenancy, tenant_id: str) -> Made:
+def provision(tenancy: Tenancy, tenant_id: str, name: str | None = None) -> Made:
     """Make a tenant; finish one that was left unfinished; make an empty place for one that has lost its own.
 
     :raises TenantExistsError: the tenant is there and whole. :raises InvalidTenantIdError: its id is not allowed.
@@ -194,7 +194,7 @@ def provision(tenancy: Tenancy, tenant_id: str) -> Made:
     check_tenant_id(tenancy, tenant_id)
     with tenant_errors(tenant_id):
         try:
-            _with_registry(tenancy, lambda: tenancy.provision(tenant_id))
+            _with_registry(tenancy, lambda: tenancy.provision(tenant_id, name=name))
             return Made.NEW
         except TenantExists as error:
             slug, holder, status = error.args

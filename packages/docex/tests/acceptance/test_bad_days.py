@@ -104,8 +104,8 @@ DocEX(UserContext(user_id="alice", tenant_id=f"killed-{{step}}"))
     with pytest.raises(TenantNotServed, match="Finish it with: docex provision-tenant"):
         anywhere.docex("killed-create", provision=False)
 
-    assert TenantProvisioner().create("killed-reserve") is Made.NEW
-    assert TenantProvisioner().create("killed-create") is Made.FINISHED
+    assert TenantProvisioner().provision("killed-reserve") is Made.NEW
+    assert TenantProvisioner().provision("killed-create") is Made.FINISHED
     for step in steps[2:]:  # the first access finishes it too
         anywhere.docex(f"killed-{step}").create_basket("one")
     assert anywhere.stores() == sorted(f"killed-{step}" for step in steps)

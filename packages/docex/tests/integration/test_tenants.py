@@ -119,7 +119,7 @@ def test_refused_ids_touch_nothing(anywhere: Any, tenant_id: str) -> None:
     with pytest.raises(InvalidTenantIdError, match="not allowed"):
         anywhere.docex(tenant_id)
     with pytest.raises(ValueError, match="not allowed"):
-        TenantProvisioner().create(tenant_id)
+        TenantProvisioner().provision(tenant_id)
     assert (anywhere.files(), sorted(p.name for p in anywhere.directory.rglob("*"))) == before
     if anywhere.kind == "postgres":
         assert anywhere.query("SELECT 1 FROM pg_namespace WHERE nspname = 'docex_platform'") == []
@@ -150,7 +150,7 @@ def test_ids_that_differ_only_in_case_are_one_tenant(anywhere: Any) -> None:
     with pytest.raises(TenantExistsError, match="as 'ACME_2'"):
         anywhere.docex("acme_2")
     with pytest.raises(TenantExistsError, match="already exists"):
-        TenantProvisioner().create("Acme_2")
+        TenantProvisioner().provision("Acme_2")
     assert anywhere.stores() == ["ACME_2"]
 
 
@@ -160,7 +160,7 @@ def test_a_tenant_that_exists_is_not_changed(anywhere: Any) -> None:
     provisioner = TenantProvisioner()
     assert provisioner.tenant_exists("acme-corp")
     with pytest.raises(TenantExistsError, match=r"Tenant already exists: 'acme-corp'.*Nothing was changed"):
-        provisioner.create("acme-corp")
+        provisioner.provision("acme-corp")
     assert registry_state(anywhere) == before
     assert [b.name for b in anywhere.docex().list_baskets()] == ["kept"]
 
@@ -174,7 +174,7 @@ def test_a_schema_or_file_that_docex_did_not_make_is_never_adopted(anywhere: Any
     else:
         anywhere.query('CREATE SCHEMA "tenant_acme-corp"')
         anywhere.query('CREATE TABLE "tenant_acme-corp".theirs (id int)')
-    for attempt in (lambda: TenantProvisioner().create("acme-corp"), anywhere.docex):
+    for attempt in (lambda: TenantProvisioner().provision("acme-corp"), anywhere.docex):
         with pytest.raises(TenantExistsError, match="already exists"):
             attempt()
     assert configured().list() == []
@@ -193,7 +193,7 @@ def test_a_tenant_without_its_store_is_refused_and_made_anew_on_demand(anywhere:
             attempt()
     assert anywhere.stores() == []
     assert not TenantProvisioner().tenant_exists("acme-corp")
-    assert TenantProvisioner().create("acme-corp") is Made.REMADE
+    assert TenantProvisioner().provision("acme-corp") is Made.REMADE
     assert docex.list_baskets() == []
     docex.create_basket("new")
     assert anywhere.query("SELECT name FROM docbasket") == [("new",)]
@@ -211,7 +211,7 @@ def test_a_tenant_that_is_not_served_is_refused(anywhere: Any) -> None:
     with pytest.raises(TenantNotServed, match="suspended"):
         anywhere.docex()
     with pytest.raises(TenantExistsError, match="suspended"):
-        TenantProvisioner().create("acme-corp")
+        TenantProvisioner().provision("acme-corp")
 
 
 def test_tenants_that_must_be_provisioned_first(anywhere: Any) -> None:
@@ -220,7 +220,7 @@ def test_tenants_that_must_be_provisioned_first(anywhere: Any) -> None:
         anywhere.docex()
     assert isinstance(caught.value, TenantNotProvisioned)
     assert anywhere.stores() == []
-    assert TenantProvisioner().create("acme-corp") is Made.NEW
+    assert TenantProvisioner().provision("acme-corp") is Made.NEW
     anywhere.docex().create_basket("one")
     with pytest.raises(TenantNotProvisioned):
         anywhere.docex("other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from docex.cli.opening import operator
 from docex.cli.output import Format, FormatOption, print_rows
 from tenantry.cli import say, tenant_commands
+from tenantry.cli.output import print_json
 
 if TYPE_CHECKING:
     from tenantry import Tenancy
@@ -59,7 +61,7 @@ def provision_tenant(
     provisioner = TenantProvisioner(config)
     made: Made | None = None
     try:
-        made = provisioner.create(tenant_id, created_by=operator())
+        made = provisioner.provision(tenant_id, created_by=operator())
     except (TenantExistsError, TenantBusyError) as error:
         if not if_not_exists and not (verify and isinstance(error, TenantExistsError)):
             raise
@@ -115,3 +117,32 @@ def list_tenants(format: FormatOption = Format.TABLE) -> None:
     print_rows(rows, format, columns=COLUMNS, simple=("tenant_id", "name"))
     if not rows:
         say("No tenants found.")
+
+
+class Isolation(StrEnum):
+    """How tenants are kept apart; which one is possible is decided by the database."""
+
+    SCHEMA = "schema"
+    DATABASE = "database"
+
+
+@app.command("create")
+def create_tenant(
+    tenant_id: Annotated[str, typer.Option(help="The tenant's id: A-Z, a-z, 0-9, '_' and '-'.")],
+    display_name: Annotated[str, typer.Option(help="What people call it.")],
+    created_by: Annotated[str, typer.Option(help="Who makes it, for the record.")] = "cli_user",
+    isolation_strategy: Annotated[
+        Isolation | None, typer.Option(help="Must fit the database: schema on PostgreSQL, database on SQLite.")
+    ] = None,
+) -> None:
+    """Make a tenant with a name for people, and print its registry entry.
+
+    Example: docex tenant create --tenant-id acme-corp --display-name "Acme Corporation"
+    """
+    from docex.provisioning import TenantProvisioner
+
+    made = TenantProvisioner().create(
+        tenant_id, display_name, created_by, isolation_strategy.value if isolation_strategy else None
+    )
+    print_json(made.to_dict())
+    say(f"✅ Tenant '{tenant_id}' created")

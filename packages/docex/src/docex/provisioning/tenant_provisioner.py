@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from docex.config.docex_config import DocEXConfig
 from docex.database import TenantDatabase
 from docex.errors import (
+    ConfigurationError,
     InvalidTenantIdError,
     MultiTenancyDisabled,
     NotInitialized,
@@ -21,8 +22,9 @@ from docex.errors import (
     TenantProvisioningError,
 )
 from docex.models.tables import BasketRow, new_id
+from docex.provisioning.bootstrap import SYSTEM_TENANT, TenantRegistry, entry, strategy
 from docex.storage.filesystem import probe
-from docex.tenancy import Made, ensure, existing, exists, missing_rights, provision, tenancy_for
+from docex.tenancy import Made, check_tenant_id, ensure, existing, exists, missing_rights, provision, tenancy_for
 
 __all__ = [
     "InvalidTenantIdError",
@@ -31,6 +33,7 @@ __all__ = [
     "TenantExistsError",
     "TenantProvisioner",
     "TenantProvisioningError",
+    "TenantRegistry",
     "Verified",
 ]
 
@@ -56,14 +59,33 @@ class TenantProvisioner:
             raise NotInitialized()
         self._tenancy = tenancy_for(self._settings)
 
-    def create(self, tenant_id: str, *, created_by: str = "docex") -> Made:
+    def create(
+        self,
+        tenant_id: str,
+        display_name: str | None = None,
+        created_by: str = "docex",
+        isolation_strategy: str | None = None,
+    ) -> TenantRegistry:
+        """Make a tenant and return its registry entry. Otherwise as :meth:`provision`.
+
+        :raises ConfigurationError: the isolation strategy is not the one of the configured database.
+        """
+        kept = strategy(self._settings)
+        if isolation_strategy not in (None, kept):
+            raise ConfigurationError(
+                "isolation_strategy", f"tenants are kept apart by {kept} here, not by {isolation_strategy}."
+            )
+        self.provision(tenant_id, created_by=created_by, display_name=display_name)
+        return entry(self._tenancy, existing(self._tenancy, tenant_id), kept)
+
+    def provision(self, tenant_id: str, *, created_by: str = "docex", display_name: str | None = None) -> Made:
         """Make a tenant, or finish what an interrupted provisioning left; tells which.
 
         :raises InvalidTenantIdError: the id is not allowed; nothing was touched.
         :raises TenantExistsError: the tenant is there; nothing was changed.
         """
         with self._tenancy.acting(created_by):
-            return provision(self._tenancy, tenant_id)
+            return provision(self._tenancy, tenant_id, display_name)
 
     def ensure(self, tenant_id: str, *, created_by: str = "docex") -> None:
         """Make a tenant unless it is there; wait for a process that is making it."""
@@ -72,6 +94,15 @@ class TenantProvisioner:
     def tenant_exists(self, tenant_id: str) -> bool:
         """Whether the tenant is registered and its schema or file is there. Makes nothing."""
         return exists(self._tenancy, tenant_id)
+
+    def validate_tenant_id(self, tenant_id: str) -> None:
+        """:raises InvalidTenantIdError: no tenant may be called so."""
+        check_tenant_id(self._tenancy, tenant_id)
+
+    @staticmethod
+    def is_system_tenant(tenant_id: str) -> bool:
+        """Whether this names the registry's own entry, which no one may work in."""
+        return tenant_id == SYSTEM_TENANT
 
     def verify(self, tenant_id: str) -> Verified:
         """Try whether the tenant works: its tables by a basket made and taken back, its storage by a file.
