@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from docex import fsck
-from docex.config.docex_config import DocEXConfig
+from docex.config.docex_config import DocEXConfig, in_force
 from docex.config.settings import LoggingSettings, defaults
 from docex.context import UserContext
 from docex.database import check_database, close_connections, open_database
@@ -23,6 +23,7 @@ from docex.errors import ConfigurationError, DatabaseError, NotInitialized, Stor
 from docex.fsck import Report
 from docex.models.metadata_keys import MetadataKey
 from docex.models.records import BasketRecord
+from docex.moving import Moving
 from docex.processing import Processing
 from docex.routes import Routes
 from docex.services.audit import AuditTrail
@@ -37,7 +38,7 @@ from docex.storage.filesystem import probe
 logger = logging.getLogger(__name__)
 
 
-class DocEX(Routes, Processing):
+class DocEX(Routes, Processing, Moving):
     """The documents of one tenant, or of the whole installation when multi-tenancy is not enabled."""
 
     def __init__(self, user_context: UserContext | None = None, *, provision: bool | None = None) -> None:
@@ -48,10 +49,9 @@ class DocEX(Routes, Processing):
         :raises NotInitialized: there is no configuration file. :raises ConfigurationError: it cannot be used.
         :raises TenantRequired: multi-tenancy is enabled and the context names no tenant; it is a ValueError.
         """
-        config = DocEXConfig()
-        if not config.exists:
+        config, settings = in_force()
+        if settings is None:
             raise NotInitialized()
-        settings = config.validate()
         if settings.security.enforce_user_context and user_context is None:
             raise ConfigurationError(config.path, "security.enforce_user_context asks for DocEX(user_context=...).")
         _log_to(settings.logging)

@@ -31,6 +31,7 @@ OWNER_ONLY = 0o600
 MASK = "********"
 SECRETS = (("database", "postgres", ("password",)), ("storage", "s3", ("secret_key", "session_token")))
 _reported: set[tuple[Path | str, ...]] = set()  # each warning is given once per process
+_in_force: dict[Path, tuple[tuple[int, ...], DocEXConfig, Settings]] = {}
 HEADER = "# DocEX configuration. Keys that are left out have their default values.\n"
 
 
@@ -138,6 +139,26 @@ class DocEXConfig:
         self._given = merged(self._given, changes)
         self._values = values
         logger.info("configuration written", extra={"path": str(self.path)})
+
+
+def in_force() -> tuple[DocEXConfig, Settings | None]:
+    """The configuration and its checked values; None without a file. Read anew when the file has changed.
+
+    :raises ConfigurationError: it cannot be used.
+    """
+    path = config_path()
+    try:
+        found = path.stat()
+    except OSError:
+        return DocEXConfig(path), None
+    seen = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_ctime_ns)
+    known = _in_force.get(path)
+    if known is None or known[0] != seen:
+        config = DocEXConfig(path)
+        if not config.exists:
+            return config, None
+        known = _in_force[path] = (seen, config, config.validate())
+    return known[1], known[2]
 
 
 def _read(path: Path) -> str | None:

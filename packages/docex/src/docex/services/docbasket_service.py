@@ -19,7 +19,7 @@ from docex.models.records import BasketRecord
 from docex.models.tables import BasketRow, DocumentRow, EventRow, new_id, now
 from docex.names import sanitise
 from docex.services import audit
-from docex.services.document_service import CHUNK, Removed, lock_basket, remove
+from docex.services.document_service import CHUNK, Removed, Stripped, give_back, lock_basket, strip
 from docex.services.listing import paged
 
 logger = logging.getLogger(__name__)
@@ -187,24 +187,19 @@ class DocBasketService:
     def delete(self, basket_id: str) -> Removed:
         """Remove a basket with its documents, all of it or nothing. :raises BasketNotFound: it is gone."""
         access.check(self._db, access.ADMIN)
-        idle: list[tuple[str, str]] = []
-        paths: list[str] = []
+        stripped = Stripped()
         with self._db.session(write=True) as session:
             connection = session.connection()
             lock_basket(connection, basket_id)
             name = connection.execute(select(BasketRow.name).where(BasketRow.id == basket_id)).scalar_one()
             some = select(DocumentRow.id).where(DocumentRow.basket_id == basket_id).limit(CHUNK)
-            count = 0
-            while ids := list(connection.execute(some).scalars()):
-                removed = remove(connection, self._db, basket_id, ids)
-                idle += removed.idle
-                paths += removed.paths
-                count += len(ids)
+            while ids := connection.execute(some).scalars().all():
+                strip(connection, self._db, basket_id, ids, stripped)
             connection.execute(delete(EventRow).where(EventRow.basket_id == basket_id))
             connection.execute(delete(BasketRow).where(BasketRow.id == basket_id))
-            details = {"name": name, "documents": count}
+            details = {"name": name, "documents": stripped.documents}
             audit.record(connection, self._db, "basket.delete", basket_id=basket_id, details=details)
-        return Removed(tuple(idle), tuple(paths))
+            return give_back(connection, stripped)
 
     def _one(self, query: Select[BasketRow]) -> Basket | None:
         access.check(self._db, access.READ)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select, update
@@ -289,7 +289,9 @@ class DocumentService:
         """
         access.check(self._db, access.WRITE)
         with self._db.session(write=True) as session:
-            return remove(session.connection(), self._db, self._basket_id, document_ids)
+            stripped = Stripped()
+            strip(session.connection(), self._db, self._basket_id, document_ids, stripped)
+            return give_back(session.connection(), stripped)
 
     def _require(self, connection: Connection, document_id: str) -> None:
         one = select(_document.c.id).where(_document.c.id == document_id, _document.c.basket_id == self._basket_id)
@@ -379,8 +381,18 @@ def lock_basket(connection: Connection, basket_id: str) -> None:
         raise BasketNotFound(basket_id)
 
 
-def remove(connection: Connection, db: Database, basket_id: str, document_ids: Iterable[str]) -> Removed:
-    """Remove documents of a basket with everything that belongs to them; what happened stays on record.
+@dataclass
+class Stripped:
+    """What removed documents held: to be given back at the end of the transaction, by :func:`give_back`."""
+
+    held: Counter[tuple[str, str]] = field(default_factory=Counter)  # places and checksums
+    documents: int = 0
+    size: int = 0  # bytes, of every version
+    paths: list[str] = field(default_factory=list)
+
+
+def strip(connection: Connection, db: Database, basket_id: str, document_ids: Iterable[str], into: Stripped) -> None:
+    """Remove the rows of documents of a basket; what happened stays on record.
 
     :raises DocumentNotFound: one of them is not in this basket.
     """
@@ -400,25 +412,36 @@ def remove(connection: Connection, db: Database, basket_id: str, document_ids: I
             _history.c.document_id.in_(ids)
         )
     ).all()
-    held = Counter((v.place, v.checksum) for v in versions if v.place is not None and v.checksum is not None)
-    size = sum(version.size or 0 for version in versions)
-    size += sum(row.size or 0 for row in rows.values() if row.place is None)  # of revision 0001
+    into.held.update((v.place, v.checksum) for v in versions if v.place is not None and v.checksum is not None)
+    into.documents += len(ids)
+    into.size += sum(version.size or 0 for version in versions)
+    into.size += sum(row.size or 0 for row in rows.values() if row.place is None)  # of revision 0001
+    into.paths += [version.internal_path for version in versions if version.internal_path]
     texts.forget(connection, ids)
     # What happened stays on record; it points at no document any more.
     connection.execute(update(_event).where(_event.c.document_id.in_(ids)).values(document_id=None))
     for table in (table_of(MetadataRow), _history):
         connection.execute(delete(table).where(table.c.document_id.in_(ids)))
     connection.execute(delete(_document).where(_document.c.id.in_(ids)))
-    if ids:
-        data = [{"document_id": row.id, "name": row.name} for row in rows.values()]
-        connection.execute(insert(_event), [told(db, basket_id, DELETED, None, one) for one in data])
-        connection.execute(
-            insert(audit.TABLE),
-            [
-                audit.row(db, "document.delete", basket_id=basket_id, document_id=row.id, details={"name": row.name})
-                for row in rows.values()
-            ],
-        )
-    idle = content_service.release(connection, held)
-    usage_service.charge(connection, -len(ids), -size)
-    return Removed(tuple(idle), tuple(version.internal_path for version in versions if version.internal_path))
+    if not ids:
+        return
+    data = [{"document_id": row.id, "name": row.name} for row in rows.values()]
+    connection.execute(insert(_event), [told(db, basket_id, DELETED, None, one) for one in data])
+    connection.execute(
+        insert(audit.TABLE),
+        [
+            audit.row(db, "document.delete", basket_id=basket_id, document_id=row.id, details={"name": row.name})
+            for row in rows.values()
+        ],
+    )
+
+
+def give_back(connection: Connection, stripped: Stripped) -> Removed:
+    """Count what removed documents held less. The last thing in a transaction.
+
+    Contents are locked after documents and usage after contents, by everyone: who locked in another order could wait
+    for somebody that waits for them.
+    """
+    idle = content_service.release(connection, stripped.held)
+    usage_service.charge(connection, -stripped.documents, -stripped.size)
+    return Removed(tuple(idle), tuple(stripped.paths))

@@ -95,9 +95,11 @@ class EventService:
         where = [free, *_narrowed(basket_id, types)]
         with self._db.session(write=True) as session:
             connection = session.connection()
+            # Past rows that others are claiming: to wait for them in an order of its own could be a circle.
+            worn = select(_event.c.id).where(free, _event.c.attempts >= MAX_ATTEMPTS)
             spent = (
                 update(_event)
-                .where(free, _event.c.attempts >= MAX_ATTEMPTS)
+                .where(_event.c.id.in_(worn.with_for_update(skip_locked=True)))
                 .values(status=FAILED, error_message="claimed five times and never finished", updated_at=moment)
             )
             connection.execute(spent)

@@ -175,6 +175,7 @@ class Intake:
             self._open(rows[0].basket_status if rows else None)
             return {row.dedup_key: Details(*row[2:]) for row in rows if row.dedup_key is not None}
         status = select(_basket.c.status).where(_basket.c.id == self._basket_id)
+        status = status.with_for_update(read=True, key_share=True)
         self._open(connection.execute(status).scalar_one_or_none())
         keys = [draft.dedup_key for draft in drafts]
         for start in range(0, len(keys), LOOKED_UP):
@@ -402,6 +403,8 @@ _ONE = (
     select(_basket.c.status.label("basket_status"), _document.c.dedup_key, *DETAILS)
     .select_from(_basket.outerjoin(_document, _BASKET_AND_KEY & (_document.c.dedup_key == bindparam("key"))))
     .where(_basket.c.id == bindparam("basket"))
+    # Before its contents are locked: whoever removes the basket locks in this order too.
+    .with_for_update(read=True, key_share=True, of=_basket)
 )
 _MANY = select(_document.c.dedup_key, *DETAILS).where(
     _BASKET_AND_KEY, _document.c.dedup_key.in_(bindparam("keys", expanding=True))

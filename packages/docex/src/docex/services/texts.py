@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from docex.contents import searchable
 from docex.errors import QueryRejected
 
 RANKED = 5_000  # matches that are ranked; of more, those that were added last
-START, END = "[", "]"  # around a match in a snippet
-AROUND = 12  # words of a snippet
 
 _TERM = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
 _WORD = re.compile(r"\w+")
@@ -140,19 +138,20 @@ SELECT best.document_id, best.rank,
 FROM best JOIN document d ON d.id = best.document_id, wanted
 ORDER BY best.rank DESC, best.id DESC
 """
-_FIND_SQLITE = """
-WITH matches AS MATERIALIZED (
-    SELECT f.rowid AS id FROM document_fts f {join}
-    WHERE document_fts MATCH :query {basket} ORDER BY f.rowid DESC LIMIT :ranked
-), best AS MATERIALIZED (
-    SELECT rowid AS id, rank FROM document_fts
-    WHERE document_fts MATCH :query AND rowid IN (SELECT id FROM matches)
-    ORDER BY rank, rowid DESC LIMIT :limit OFFSET :offset
-)
-SELECT t.document_id, -f.rank AS rank, snippet(document_fts, 0, '[', ']', ' ... ', 12) AS snippet
+# FTS5 ranks within one query only, and seeks every row that is named: so the rows to rank are told by the oldest.
+_OLDEST_SQLITE = """
+SELECT f.rowid FROM document_fts f {join}
+WHERE document_fts MATCH :query {basket} ORDER BY f.rowid DESC LIMIT 1 OFFSET :ranked
+"""
+_BEST_SQLITE = """
+SELECT f.rowid, f.rank FROM document_fts f {join}
+WHERE document_fts MATCH :query AND f.rowid > :oldest {basket}
+ORDER BY f.rank, f.rowid DESC LIMIT :limit OFFSET :offset
+"""
+_SHOWN_SQLITE = """
+SELECT f.rowid, t.document_id, snippet(document_fts, 0, '[', ']', ' ... ', 12) AS snippet
 FROM document_fts f JOIN document_text t ON t.id = f.rowid
-WHERE document_fts MATCH :query AND f.rowid IN (SELECT id FROM best)
-ORDER BY f.rank, f.rowid DESC
+WHERE document_fts MATCH :query AND f.rowid IN :shown
 """
 
 
@@ -174,5 +173,13 @@ def search(connection: Connection, query: str, basket_id: str | None, limit: int
         else:
             join = "JOIN document_text t ON t.id = f.rowid JOIN document b ON b.id = t.document_id"
             basket = "AND b.basket_id = :basket_id"
-    statement = (_FIND_POSTGRES if postgres else _FIND_SQLITE).format(join=join, basket=basket)
-    return [Hit(row.document_id, row.rank, row.snippet or "") for row in connection.execute(text(statement), given)]
+    if postgres:
+        rows = connection.execute(text(_FIND_POSTGRES.format(join=join, basket=basket)), given)
+        return [Hit(row.document_id, row.rank, row.snippet or "") for row in rows]
+    oldest = connection.execute(text(_OLDEST_SQLITE.format(join=join, basket=basket)), given).scalar_one_or_none()
+    given["oldest"] = oldest or 0
+    best = connection.execute(text(_BEST_SQLITE.format(join=join, basket=basket)), given).all()
+    shown = text(_SHOWN_SQLITE).bindparams(bindparam("shown", expanding=True))
+    told = connection.execute(shown, {"query": given["query"], "shown": [row.rowid for row in best]}).all()
+    by_row = {row.rowid: row for row in told}
+    return [Hit(by_row[row.rowid].document_id, -row.rank, by_row[row.rowid].snippet or "") for row in best]
