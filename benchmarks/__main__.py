@@ -22,7 +22,18 @@ import sqlalchemy as sa
 from psycopg import sql
 from rich.console import Console
 
-from benchmarks import archive, http, laboratory, memory, provisioning, resolution, rollout, sessions, startup
+from benchmarks import (
+    archive,
+    documents,
+    http,
+    laboratory,
+    memory,
+    provisioning,
+    resolution,
+    rollout,
+    sessions,
+    startup,
+)
 from benchmarks.timing import Figure
 from tenantry.embedded import EmbeddedPostgres
 
@@ -43,6 +54,7 @@ def main() -> None:
         "laboratory": _laboratory,
         "archive": _archive,
         "fleet": _fleet,
+        "documents": _documents,
     }
     chosen = sys.argv[1:] or list(parts)
     if unknown := sorted(set(chosen) - set(parts)):
@@ -103,6 +115,11 @@ def _table(figures: list[Figure], unit: float, name: str) -> str:
     lines = [f"| | {name} | x floor |", "| --- | ---: | ---: |"]
     lines += [f"| {figure.name} | {figure.median * unit:.3g} | {figure.ratio:.3f} |" for figure in figures]
     return "\n".join(lines) + f"\n\n{figures[0].rounds} rounds.\n"
+
+
+def _documents(url: str) -> str:
+    with database(url, "bench_documents") as own:
+        return documents.section({"SQLite": "sqlite", "PostgreSQL": own})
 
 
 def _fleet(url: str) -> str:
