@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -78,3 +79,31 @@ def set_basket(
     if description is not None:
         basket.set_description(description)
     say(f"Changed basket {basket.name!r}.")
+
+
+class StorageType(StrEnum):
+    """What keeps contents."""
+
+    FILESYSTEM = "filesystem"
+    S3 = "s3"
+
+
+@app.command("move")
+def move_basket(
+    basket_id: BasketOption,
+    storage: Annotated[StorageType, typer.Option(help="What is to keep its contents.")],
+    tenant_id: TenantOption = None,
+    path: Annotated[str | None, typer.Option(help="filesystem: another directory than the configured one.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="s3: another bucket than the configured one.")] = None,
+) -> None:
+    """Move a basket's contents to another storage. It takes no documents in meanwhile.
+
+    Example: docex basket move --basket-id bas_18ea6e6eac57a97313d85ce8dc8aa835 --storage s3
+    """
+    config: dict[str, Any] = {"type": storage.value}
+    if path is not None:
+        config["path"] = path
+    if bucket is not None:
+        config["s3"] = {"bucket": bucket}
+    moved = opened(tenant_id).move_basket(basket_id, config)
+    print(f"{moved.id}\t{moved.get_basket_path()}")
