@@ -43,7 +43,7 @@ def add_archive_commands(command: Callable[[Callable[..., None]], None], open_te
         all_tenants: Annotated[bool, typer.Option("--all", help="Every active and suspended tenant.")] = False,
     ) -> None:
         """Save a tenant to a new file; nobody has to wait for it."""
-        if (slug is None) != all_tenants:
+        if (slug is None) is not all_tenants:
             raise typer.BadParameter("name a tenant, or give --all")
         with opened(open_tenancy) as tenancy:
             if slug is not None:

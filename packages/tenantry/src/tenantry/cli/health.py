@@ -54,9 +54,7 @@ def add_drift(command: Callable[[Callable[..., None]], None], open_tenancy: Call
         as_json: JsonOption = False,
     ) -> None:
         """Compare tenants with the baseline of their revision; equal differences are one class."""
-        if slug is not None and all_tenants:
-            raise typer.BadParameter("name a tenant, or give --all")
-        if slug is None and not all_tenants:
+        if (slug is None) is not all_tenants:
             raise typer.BadParameter("name a tenant, or give --all")
         with opened(open_tenancy) as tenancy:
             if repair is None:

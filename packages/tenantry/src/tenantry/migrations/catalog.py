@@ -227,6 +227,12 @@ _COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "A
 _FIRING = {"D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 
+# The server writes the casts of `word IN ('a', 'b')` in one way when it was typed and in another when it was read from
+# the server's own text; so they are no part of what an object is.
+_CASTS = re.compile(r"::(?:text|character varying(?:\(\d+\))?)(?:\[\])?")
+_EXPRESSIONS = (Kind.TYPE, Kind.COLUMN, Kind.CONSTRAINT, Kind.INDEX, Kind.VIEW, Kind.TRIGGER, Kind.POLICY)
+
+
 class _Reader:
     """Reads one schema of PostgreSQL."""
 
@@ -279,6 +285,8 @@ class _Reader:
         return Shape("postgresql", tuple(self._items), tuple(tables), tuple(fed), tuple(self._foreign))
 
     def _add(self, kind: Kind, name: str, text: str, create: Iterable[str], drop: Iterable[str], **more: Any) -> None:
+        if kind in _EXPRESSIONS:
+            text = _CASTS.sub("", text)
         self._items.append(Item(kind, name, text, tuple(create), tuple(drop), **more))
 
     def _types(self) -> None:

@@ -8,7 +8,7 @@ TABLES = """
 op.create_table(
     "kind",
     sa.Column("id", sa.Integer(), primary_key=True),
-    sa.Column("name", sa.String(80), nullable=False, unique=True),
+    sa.Column("name", sa.String(80), sa.CheckConstraint("name NOT IN ('x', 'y')"), nullable=False, unique=True),
 )
 op.create_table(
     "thing",
@@ -25,6 +25,7 @@ op.create_table(
     sa.Column("uid", sa.Uuid()),
     sa.Column("extra", sa.JSON()),
     sa.CheckConstraint("rough >= 0", name="ck_thing_rough"),
+    sa.CheckConstraint("label IS NULL OR label NOT IN ('no', 'never')", name="ck_thing_label"),
 )
 op.create_index("ix_thing_label", "thing", ["label"])
 """

@@ -15,6 +15,7 @@ from tenantry import Migrations, PostgresSchemas, SqliteFiles, Tenancy
 from tenantry.errors import ArchiveUnfit
 from tenantry.migrations import catalog
 from tenantry.stores.sqlite import engine_for
+from tenantry.tenant import TenantStatus
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 MOMENTS = st.datetimes()
@@ -58,7 +59,8 @@ def revision(shapes: list[list[str]]) -> str:
         told = ", ".join(f'sa.Column("c{n}", {kind})' for n, kind in enumerate(columns))
         parent = f'sa.Column("up", sa.Integer(), sa.ForeignKey("t{number - 1}.id"))' if number else ""
         lines.append(f'op.create_table("t{number}", sa.Column("id", sa.Integer(), primary_key=True), {told}, {parent})')
-        lines.append(f'op.create_index("ix_t{number}", "t{number}", ["c0", "id"])')
+        if columns[0] != "sa.JSON()":  # which PostgreSQL cannot put in order
+            lines.append(f'op.create_index("ix_t{number}", "t{number}", ["c0", "id"])')
     return "\n".join(lines)
 
 
@@ -125,7 +127,7 @@ def check(made, chain, shared_url: str, root) -> None:
             with second.session(f"x{mark}") as session:  # its keys go on after the largest
                 session.execute(sa.text("INSERT INTO t0 (c0) VALUES (NULL)"))
             for tenancy in (first, second):
-                for tenant in tenancy.list():
+                for tenant in tenancy.list(TenantStatus.ACTIVE):
                     tenancy.archive.archive(tenant.slug, to=root / "archives")
                     tenancy.archive.delete(tenant.slug, confirm=tenant.slug)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import tarfile
 import threading
 from pathlib import Path
@@ -42,6 +43,14 @@ def sums(tenancy, slug) -> dict[str, tuple[int, str]]:
     return found
 
 
+def bare(shape) -> dict[str, list[str]]:
+    """Without the casts, which the server writes differently once it has read its own text."""
+    return {
+        kind: [re.sub(r"::(text|character varying)(\[\])?", "", text) for text in texts]
+        for kind, texts in shape.items()
+    }
+
+
 def test_restored_tenant_equals_the_saved_one_in_schema_rows_rights_and_sequences(place, filled, tmp_path) -> None:
     before = sums(filled, "acme")
     saved = filled.archive.backup("acme", to=tmp_path / "b")
@@ -54,7 +63,7 @@ def test_restored_tenant_equals_the_saved_one_in_schema_rows_rights_and_sequence
     assert (tenant.name, tenant.admin_email) == ("bravo", "a@example.com")
     after = sums(filled, "bravo")
     assert {k: v for k, v in after.items() if v != before[k]} == {}
-    assert place.shape("bravo") == place.shape("acme")
+    assert bare(place.shape("bravo")) == bare(place.shape("acme"))
     assert place.everything("bravo") == place.everything("acme")
     # It works: its own sessions write, its keys go on where they stood.
     with filled.session("bravo") as session:
