@@ -44,9 +44,9 @@ def sums(tenancy, slug) -> dict[str, tuple[int, str]]:
 
 
 def bare(shape) -> dict[str, list[str]]:
-    """Without the casts, which the server writes differently once it has read its own text."""
+    """Without the casts and their brackets, which the server writes differently once it has read its own text."""
     return {
-        kind: [re.sub(r"::(text|character varying)(\[\])?", "", text) for text in texts]
+        kind: [re.sub(r"::(text|character varying)(\[\])?|[()]", "", text) for text in texts]
         for kind, texts in shape.items()
     }
 
