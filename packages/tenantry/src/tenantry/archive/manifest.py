@@ -67,6 +67,7 @@ class Manifest:
     revision: str | None
     version_table: str
     fingerprint: str
+    objects: Mapping[str, str]  # each by its kind and name, with a short hash: what the fingerprint is of
     before_rows: tuple[str, ...]  # statements that make the schema
     after_rows: tuple[str, ...]
     tables: tuple[TableEntry, ...]

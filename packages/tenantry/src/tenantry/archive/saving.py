@@ -78,6 +78,7 @@ def _write(
         revision=source.revision,
         version_table=version_table,
         fingerprint=shape.digest(),
+        objects=shape.outline(),
         before_rows=tuple(shape.creating(rows_loaded=False)),
         after_rows=tuple(shape.creating(rows_loaded=True)),
         tables=tables,

@@ -16,13 +16,14 @@ from psycopg import sql
 
 from tenantry.archive.manifest import Manifest, SequenceEntry, TableEntry
 from tenantry.archive.rows import Converter, Value, lines, to_postgres, to_sqlite, untagged
-from tenantry.errors import ArchiveDamaged, ArchiveUnfit
+from tenantry.errors import ArchiveUnfit
 from tenantry.migrations import catalog
 from tenantry.migrations.catalog import Item, Kind, Shape
 from tenantry.stores.base import Site, Statement
 from tenantry.tenant import Tenant
 
 BATCH = 500  # rows per message to SQLite
+MAX_TOLD = 10  # objects named in an error
 
 Chunks = Callable[[str], Iterator[bytes]]  # a member's content by its name
 Lay = Callable[[], None]  # makes the application's own schema at the revision that was saved
@@ -31,7 +32,7 @@ Lay = Callable[[], None]  # makes the application's own schema at the revision t
 def rebuild(site: Site, tenant: Tenant, manifest: Manifest, chunks: Chunks, path: str) -> None:
     """Make the schema as it was saved, and its rows.
 
-    :raises ArchiveDamaged: what came of it is not what was saved.
+    :raises ArchiveUnfit: what came of it is not what was saved.
     """
     _run(site, tenant, manifest.before_rows)
     for entry in manifest.tables:
@@ -40,9 +41,24 @@ def rebuild(site: Site, tenant: Tenant, manifest: Manifest, chunks: Chunks, path
         _load(site.connection, entry, [name for name, _, _ in entry.columns], chunks(entry.member))
     _run(site, tenant, manifest.after_rows)
     _set_sequences(site.connection, manifest.sequences, catalog.read(site.connection, tenant.role))
-    made = catalog.read(site.connection, tenant.role)
-    if made.digest() != manifest.fingerprint:
-        raise ArchiveDamaged(path, "the schema that its statements make is not the one that was saved")
+    _prove(site.connection, catalog.read(site.connection, tenant.role), manifest, path)
+
+
+def _prove(connection: sa.Connection, made: Shape, manifest: Manifest, path: str) -> None:
+    """Check that every object is there, and is what it was. Servers of another major version write expressions in their
+    own way, so there it is the objects' names alone that must be the same.
+    """
+    if made.digest() == manifest.fingerprint:
+        return
+    here, saved = made.outline(), manifest.objects
+    wrong = [f"{name} was not made" for name in sorted(saved.keys() - here.keys())]
+    wrong += [f"{name} was not saved" for name in sorted(here.keys() - saved.keys())]
+    if manifest.server.split(".")[0] == str((connection.dialect.server_version_info or (0,))[0]):
+        wrong += [
+            f"{name} is not what it was" for name in sorted(saved.keys() & here.keys()) if saved[name] != here[name]
+        ]
+    if wrong:
+        raise ArchiveUnfit(path, [*wrong[:MAX_TOLD], *(["and more"] if len(wrong) > MAX_TOLD else [])])
 
 
 def translate(site: Site, tenant: Tenant, manifest: Manifest, chunks: Chunks, path: str, lay: Lay) -> None:

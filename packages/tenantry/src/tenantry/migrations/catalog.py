@@ -104,6 +104,14 @@ class Shape:
         )
         return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
 
+    def outline(self) -> dict[str, str]:
+        """Each object that a migration makes by its kind and name, with a short hash of what it is."""
+        return {
+            f"{item.kind.value} {item.name}": hashlib.sha256(f"{item.position} {item.text}".encode()).hexdigest()[:12]
+            for item in self.items
+            if item.kind not in (Kind.RIGHT, Kind.OWNER)
+        }
+
     def creating(self, *, rows_loaded: bool) -> Iterator[str]:
         """The statements that make the schema: those before its rows are loaded, or those after."""
         after = RANK_AFTER_ROWS

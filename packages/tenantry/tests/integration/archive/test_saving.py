@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from tenantry.archive import FolderFiles
+from tenantry.archive.container import Reader, writing
 from tenantry.archive.sources import reading
 from tenantry.errors import (
     ArchiveDamaged,
@@ -282,3 +284,31 @@ def test_what_could_not_be_made_anew_is_named_and_not_saved(place, simple, tmp_p
     told = "; ".join(raised.value.args[1])
     assert [name for name in ("pair", "child", "rule quiet", "total") if name not in told] == [], told
     assert not (tmp_path / "b").exists()
+
+
+def test_schema_that_does_not_come_out_as_it_was_saved_is_not_kept(place, filled, tmp_path) -> None:
+    saved = filled.archive.backup("acme", to=tmp_path / "b")
+
+    def forged(name: str, **changes: object) -> Path:
+        """The same file with another manifest, as whole as the first."""
+        reader = Reader(saved.path)
+        with writing(tmp_path / name) as writer:
+            for entry in (*saved.manifest.tables, *saved.manifest.files):
+                with writer.member(entry.member) as member:
+                    for chunk in reader.chunks(entry.member):
+                        member.write(chunk)
+            writer.finish(dataclasses.replace(saved.manifest, **changes).to_bytes())
+        reader.close()
+        return tmp_path / name
+
+    there = place.physical()
+    without = tuple(text for text in saved.manifest.after_rows if "ix_thing_label" not in text)
+    with pytest.raises(ArchiveUnfit, match=r"index thing\.ix_thing_label was not made"):
+        filled.archive.restore(forged("without", after_rows=without), slug="bravo")
+    other = {**saved.manifest.objects, "index thing.ix_thing_label": "0"}
+    with pytest.raises(ArchiveUnfit, match=r"index thing\.ix_thing_label is not what it was"):
+        filled.archive.restore(forged("changed", objects=other, fingerprint="0"), slug="bravo")
+    assert place.physical() == there
+    # Another major version of the server may write the same object in another way.
+    tenant = filled.archive.restore(forged("old", objects=other, fingerprint="0", server="9.6.1"), slug="bravo")
+    assert tenant.status is TenantStatus.ACTIVE
