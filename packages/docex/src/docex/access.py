@@ -22,4 +22,4 @@ def check(db: Database, role: str) -> None:
         return
     context = db.user_context
     if context is None or not any(context.has_role(held) for held in _MAY[role]):
-        raise AccessDenied(context.user_id if context else None, role, *((context.roles or ()) if context else ()))
+        raise AccessDenied(context.user_id if context else None, (role, *((context.roles or ()) if context else ())))

@@ -188,10 +188,11 @@ class DatabaseError(DocexError, RuntimeError):
 
 
 class AccessDenied(DocexError, PermissionError):
-    """The user's roles do not allow it. Fields: user id, the role that is needed, then the roles the user has."""
+    """The user's roles do not allow it. Fields: user id; together, the role that is needed and those the user has."""
 
     def __str__(self) -> str:
-        user_id, needed, *held = self.args
+        # Two fields, because an OSError keeps no third one.
+        user_id, (needed, *held) = self.args
         has = ", ".join(held) or "none"
         return (
             f"User {user_id!r} may not do this: it needs the role {needed!r} or a higher one. The user's roles: {has}."

@@ -6,6 +6,7 @@ the command line, not here: they name places on the server and its network.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,6 +22,7 @@ from docex.http.baskets import routes as basket_routes
 from docex.http.documents import routes as document_routes
 from docex.http.doors import Doors
 from docex.http.problems import as_problem
+from docex.http.streams import MAX_UPLOAD
 from tenantry.errors import TenancyError
 from tenantry.http.edge import Edge
 from tenantry.http.problems import Problem
@@ -29,7 +31,6 @@ from tenantry.http.settings import HttpSettings
 
 PREFIX = "/api/v1"
 VARIABLE = "DOCEX_HTTP_SETTINGS"  # how a server process is told its settings
-MAX_UPLOAD = 16 * 1024**3  # bytes
 ABOUT = """
 Documents of one tenant. Make a token with `docex token create` and send it as `Authorization: Bearer ...`. Contents are
 sent and received as they are; downloads take `Range`. Errors are problem documents (RFC 9457).
@@ -80,8 +81,6 @@ def docex_app(settings: HttpSettings | None = None) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The application of a server process. See ``docex serve``."""
-    import os
-
     given = os.environ.get(VARIABLE)
     return docex_app(HttpSettings.loaded(given) if given else None)
 

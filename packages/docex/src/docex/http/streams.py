@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,11 @@ import anyio.from_thread
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
+from tenantry.http.errors import BodyTooLarge, BodyTooSlow
+
 CHUNK = 256 * 1024  # bytes
+MAX_UPLOAD = 16 * 1024**3  # bytes
+PATIENCE = 30.0  # seconds that an upload may stand still
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
@@ -25,6 +30,7 @@ class Arriving(io.RawIOBase):
     def __init__(self, request: Request) -> None:
         self._chunks: AsyncIterator[bytes] = request.stream().__aiter__()
         self._left = b""
+        self._received = 0
         self._ended = False
 
     def readable(self) -> bool:
@@ -38,11 +44,19 @@ class Arriving(io.RawIOBase):
         return size
 
     async def _next(self) -> bytes:
+        """:raises BodyTooSlow, BodyTooLarge: it breaks a limit."""
         try:
-            return await self._chunks.__anext__()
+            async with asyncio.timeout(PATIENCE):
+                chunk = await anext(self._chunks)
         except StopAsyncIteration:
             self._ended = True
             return b""
+        except TimeoutError as error:
+            raise BodyTooSlow(PATIENCE) from error
+        self._received += len(chunk)
+        if self._received > MAX_UPLOAD:
+            raise BodyTooLarge(MAX_UPLOAD)
+        return chunk
 
 
 def arriving(request: Request) -> BinaryIO:

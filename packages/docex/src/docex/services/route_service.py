@@ -117,9 +117,7 @@ class RouteService:
     def begin(self, route: RouteRecord, method: str, details: Mapping[str, Any], document_id: str | None = None) -> str:
         """Write that something is to be done over a route. Returns the operation's id.
 
-        The route is read again: one that was disabled or removed since is seen here.
-
-        :raises RouteNotFound: it was removed.
+        :raises RouteNotFound: the route was removed meanwhile.
         """
         row = RouteOperationRow(
             id=new_id("op"),
