@@ -1,7 +1,8 @@
 """What a tenant's user may do: a permission is an action on a target, given by the groups that the user is in.
 
-Read from the database at every request, so what is taken away is gone at once. A superuser of the tenant may do
-everything in it, and nothing outside of it.
+Read from the database at every request, so what is taken away is gone at once; of a route's work that is what the route
+asks for, so a route names every permission that its work will need. A superuser of the tenant may do everything in it,
+and nothing outside of it.
 """
 
 from __future__ import annotations

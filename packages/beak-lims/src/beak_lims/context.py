@@ -2,12 +2,13 @@
 
 A session that is bound to a context reads rows of a laboratory for the laboratory at work alone - none when none is at
 work - writes them for it alone, notes who wrote, and puts every change of a row into the audit trail. Only what goes
-through the ORM is held to it: ``select(Model)``, ``update(Model)``, objects. A statement on a bare table is not, and
-neither is ``insert(Model)`` with rows beside it: give it ``laboratory_uid`` yourself.
+through the ORM is held to it: ``select(Model)``, ``update(Model)``, objects, and ``insert(Model)`` with rows beside it,
+which must name the laboratory themselves and leave no entry. A statement on a bare table is not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,8 @@ class LabContext:
     laboratory_uid: str | None = None
     address: str | None = None
     request_id: str | None = None
-    permissions: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)  # (action, target)
+    # (action, target): of a route's work those of the route's that are given, where it asks for none all.
+    permissions: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
 
     def laboratory(self, what: str) -> str:
         """The laboratory at work. ``what``: the thing that is to be made in it.
@@ -65,7 +67,11 @@ def context_of(session: Session) -> LabContext | None:
 @event.listens_for(Session, "do_orm_execute")
 def _read_within(state: ORMExecuteState) -> None:
     context = state.session.info.get(KEY)
-    if context is None or not (state.is_select or state.is_update or state.is_delete):
+    if context is None:
+        return
+    if state.is_insert:
+        _insert_within(state, context)
+    if not (state.is_select or state.is_update or state.is_delete):
         return
     laboratory_uid = context.laboratory_uid
     if laboratory_uid is None:
@@ -102,6 +108,17 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
     for entry in entries:
         audit.sign(entry, context)
     session.add_all(entries)
+
+
+def _insert_within(state: ORMExecuteState, context: LabContext) -> None:
+    model = None if state.bind_mapper is None else state.bind_mapper.class_
+    if model is None or not issubclass(model, LabRecord):
+        return
+    given = state.parameters or ()
+    rows = [given] if isinstance(given, Mapping) else given
+    laboratory_uid = context.laboratory(model.__tablename__)
+    if any(row.get("laboratory_uid") != laboratory_uid for row in rows):
+        raise LaboratoryMismatch(model.__tablename__)
 
 
 def _own(row: Record, context: LabContext, *, new: bool) -> None:

@@ -303,5 +303,5 @@ def test_token_of_one_organisation_opens_nothing_under_the_name_of_another(
         path = re.sub(r"{\w+}", beta.rows["patient"], route.path)
         mixed = alpha.actor(route.method, path, headers={"X-Org-Slug": "beta"})
         assert mixed.status_code == 403, f"{route.method} {path}: {mixed.status_code}"
-        elsewhere = alpha.actor("GET", "/auth/me", headers={"X-Laboratory-ID": beta.rows["laboratory"]})
-        assert elsewhere.status_code == 403
+    elsewhere = alpha.actor("GET", "/auth/me", headers={"X-Laboratory-ID": beta.rows["laboratory"]})
+    assert elsewhere.status_code == 403

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Header, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import and_, bindparam, false, func, select
+from sqlalchemy import and_, any_, bindparam, false, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.types import String
 
@@ -114,8 +114,12 @@ class Work:
         if None not in (self.laboratory_uid, claims.laboratory_uid) and self.laboratory_uid != claims.laboratory_uid:
             raise LaboratoryRefused
         laboratory_uid = self.laboratory_uid or claims.laboratory_uid
-        row = session.execute(_QUERY, {"user": claims.user_uid, "session": claims.session_uid, "lab": laboratory_uid})
-        found = row.first()
+        asked = {"user": claims.user_uid, "session": claims.session_uid, "lab": laboratory_uid}
+        if self.wanted:
+            wanted = [f"{action}:{target}" for action, target in self.wanted]
+            found = session.execute(_ASKED_FOR, {**asked, "wanted": wanted}).first()
+        else:
+            found = session.execute(_EVERYTHING, asked).first()
         if found is None:
             raise TokenRefused("its user is inactive, or its session over")
         if laboratory_uid is not None and not (found.member or (found.is_superuser and found.known)):
@@ -134,17 +138,23 @@ class Work:
         )
 
 
-def _query() -> Any:
-    """Everything that an access token's bearer is, in one row."""
+def _query(*, everything: bool) -> Any:
+    """What an access token's bearer is, in one row: with every permission, or with those of ``wanted`` that are given.
+
+    The second is a matter of a few keys, where an administrator's permissions are some hundred rows.
+    """
     user, lab = bindparam("user", type_=String), bindparam("lab", type_=String)
-    given = (
-        select(func.array_agg(func.concat(Permission.action, ":", Permission.target)))
-        .select_from(user_group)
-        .join(group_permission, group_permission.c.group_uid == user_group.c.group_uid)
-        .join(Permission, Permission.uid == group_permission.c.permission_uid)
-        .where(user_group.c.user_uid == User.uid, User.is_superuser == false())
-        .scalar_subquery()
+    name = func.concat(Permission.action, ":", Permission.target)
+    by_group = (
+        select(group_permission.c.group_uid)
+        .join(user_group, user_group.c.group_uid == group_permission.c.group_uid)
+        .where(user_group.c.user_uid == user, group_permission.c.permission_uid == Permission.uid)
+        .exists()
     )
+    listed = select(func.array_agg(name)).where(by_group)
+    if not everything:
+        listed = listed.where(name == any_(bindparam("wanted", type_=ARRAY(String))))
+    given = listed.scalar_subquery()
     member = (
         select(user_laboratory.c.user_uid)
         .where(user_laboratory.c.user_uid == User.uid, user_laboratory.c.laboratory_uid == lab)
@@ -173,7 +183,8 @@ def _query() -> Any:
     )
 
 
-_QUERY = _query()
+_EVERYTHING = _query(everything=True)
+_ASKED_FOR = _query(everything=False)
 
 Entrance = Callable[..., Awaitable[Work]]
 

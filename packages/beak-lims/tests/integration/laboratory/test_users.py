@@ -38,6 +38,18 @@ def test_blocked_user_is_out_at_once(installation: Installation) -> None:
     other.refused(401, "GET", "/auth/me")
 
 
+def test_everybody_keeps_preferences_of_their_own(installation: Installation) -> None:
+    user, other = installation.actor(groups=["GUEST"]), installation.actor(groups=[])
+    department = installation.actor().get("/departments")[0]["uid"]
+    assert user.get("/auth/preferences") == {"theme": None, "expanded_menu": True, "department_uids": []}
+    wanted = {"theme": "dark", "expanded_menu": False, "department_uids": [department]}
+    assert user.ok("PUT", "/auth/preferences", wanted) == wanted
+    assert user.ok("PUT", "/auth/preferences", {**wanted, "theme": "light"})["theme"] == "light"
+    user.refused(422, "PUT", "/auth/preferences", {**wanted, "department_uids": ["0" * 32]})
+    assert user.get("/auth/preferences") == {**wanted, "theme": "light"}
+    assert other.get("/auth/preferences")["theme"] is None
+
+
 def test_only_a_superuser_makes_or_changes_one(installation: Installation) -> None:
     admin, superuser = installation.actor("beta"), installation.actor("beta", superuser=True)
     admin.refused(403, "PATCH", f"/users/{admin.uid}", {"is_superuser": True})

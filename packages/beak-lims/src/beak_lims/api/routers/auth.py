@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from beak_lims.api.doors import Opening, Owning, Work
-from beak_lims.api.fields import Incoming, Outgoing, Reference, Secret, Uid
+from beak_lims.api.fields import LINE, Incoming, Outgoing, Reference, References, Secret, Uid
 from beak_lims.api.problems import ANSWERS
 from beak_lims.api.routing import LabRouter
 from beak_lims.identity import sessions
 from beak_lims.identity.identity import Grant, laboratories_of
 from beak_lims.models import User
+from beak_lims.services import users
+from beak_lims.services.users import Preferences
 from tenantry.http.problems import declared
 
 router = LabRouter(prefix="/auth", tags=["auth"])
 
+Theme = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=LINE)]
 TRIED = {**ANSWERS, **declared(401, 403, 429, 504)}
 
 
@@ -90,6 +93,22 @@ class Tokens(Outgoing):
     laboratories: list[LaboratoryChoiceRow]
 
 
+class PreferencesBody(Incoming):
+    """How the user likes to see the application."""
+
+    theme: Theme | None = None
+    expanded_menu: bool = True
+    department_uids: References = Field(default_factory=list, description="The departments that are shown first")
+
+
+class PreferencesRow(Outgoing):
+    """How the user likes to see the application."""
+
+    theme: str | None
+    expanded_menu: bool
+    department_uids: list[str]
+
+
 class SessionRow(Outgoing):
     """One login."""
 
@@ -137,6 +156,17 @@ def me(lab: Owning) -> Whoami:
     choices = [LaboratoryChoiceRow.model_validate(choice) for choice in laboratories_of(lab.session, user)]
     given = sorted(f"{action}:{target}" for action, target in lab.context.permissions)
     return Whoami(**told, laboratory_uid=lab.context.laboratory_uid, laboratories=choices, permissions=given)
+
+
+@router.get("/preferences", summary="How one likes to see the application")
+def read_preferences(lab: Owning) -> PreferencesRow:
+    return PreferencesRow.model_validate(users.preferences_of(lab.session, lab.context.user_uid or ""))
+
+
+@router.put("/preferences", summary="Say how one likes to see the application")
+def set_preferences(lab: Owning, body: PreferencesBody) -> PreferencesRow:
+    wanted = Preferences(body.theme, body.expanded_menu, tuple(body.department_uids))
+    return PreferencesRow.model_validate(users.set_preferences(lab.session, lab.context.user_uid or "", wanted))
 
 
 @router.post("/password", status_code=204, responses=TRIED, summary="Change one's own password; every session ends")

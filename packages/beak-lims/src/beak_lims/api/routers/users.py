@@ -198,7 +198,7 @@ def read_group_permissions(lab: Reading, uid: Uid) -> GroupPermissions:
 
 @router.put("/groups/{uid}/permissions", summary="Give a group these permissions and no others")
 def set_group_permissions(lab: Changing, uid: Uid, body: Permissions) -> GroupPermissions:
-    return GroupPermissions.model_validate(users.set_permissions(lab.session, lab.context, uid, body.permission_uids))
+    return GroupPermissions.model_validate(users.set_permissions(lab.session, uid, body.permission_uids))
 
 
 add_crud(
