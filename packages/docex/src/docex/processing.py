@@ -123,24 +123,29 @@ class Processing:
         document = self.get_document(document_id)
         if document is None:
             raise DocumentNotFound(document_id)
-        if processor is None:
-            for name in ProcessorService(self.db).matching(document):
-                return self.run_processor(name, document)
-            kind = factory.map_document_to_processor(document)
-            if kind is None:
-                raise ProcessorNotFound("", f"no rule gives {document.name} to one; name it.")
-            return run(kind, {}, document, self.user_context)
-        return self.run_processor(processor, document)
+        if processor is not None:
+            return self.run_processor(processor, document)
+        for name in ProcessorService(self.db).matching(document):
+            return self.run_processor(name, document)
+        kind = factory.map_document_to_processor(document)
+        if kind is None:
+            raise ProcessorNotFound("", f"no rule gives {document.name} to one; name it.")
+        return run(kind, self._configured(kind.__name__), document, self.user_context)
 
     def run_processor(self, name: str, document: Document) -> ProcessingResult:
         """Run one of the tenant's processors as it is configured now. See :meth:`process_document`."""
         from docex.processors.factory import factory
 
+        config = self._configured(name)
+        kind = factory.class_of(name, self._settings.processing.processors)
+        return run(kind, config, document, self.user_context)
+
+    def _configured(self, name: str) -> Mapping[str, Any]:
+        """The tenant's configuration of a processor, if it has one. :raises ProcessorNotFound: it is disabled."""
         row = ProcessorService(self.db).get(name)
         if row is not None and not row.enabled:
             raise ProcessorNotFound(name, f"it is disabled. Run: docex process enable --name {name}")
-        kind = factory.class_of(name, self._settings.processing.processors)
-        return run(kind, {} if row is None else row.config, document, self.user_context)
+        return {} if row is None else row.config
 
 
 def run(
