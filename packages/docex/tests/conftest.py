@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,13 +65,21 @@ class Installation:
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run ``docex`` as a user would."""
-        return self.command([str(SCRIPTS / "docex"), *arguments], timeout=timeout)
+        return self.command(["docex", *arguments], timeout=timeout)
 
     def command(self, command: list[str], *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run any program in the installation's directory."""
-        environment = {**os.environ, **self.environment, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
+        path = os.pathsep.join((os.environ.get("COMMANDS", str(SCRIPTS)), str(SCRIPTS), os.environ["PATH"]))
+        environment = {**os.environ, **self.environment, "PATH": path}
+        program = shutil.which(command[0], path=path) or command[0]
         return subprocess.run(
-            command, cwd=self.directory, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            [program, *command[1:]],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     def file(self, name: str, content: bytes) -> str:

@@ -63,7 +63,13 @@ def bare_shell(tmp_path: Path) -> Shell:
     """A shell that knows no database."""
     directory = tmp_path / "work"
     directory.mkdir()
-    environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8", "COLUMNS": "200"}
+    commands = os.environ.get("COMMANDS", BIN)
+    environment = {
+        "PATH": f"{commands}:{BIN}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "LANG": "C.UTF-8",
+        "COLUMNS": "200",
+    }
     return Shell(directory, environment)
 
 

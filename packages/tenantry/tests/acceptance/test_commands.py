@@ -40,7 +40,7 @@ class Application:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         given = {k: v for k, v in os.environ.items() if not k.startswith(("NOTES_", "TENANTRY_"))} | self.environment
         return subprocess.run(
-            [COMMAND, *arguments],
+            [Path(os.environ.get("COMMANDS", Path(COMMAND).parent), "tenantry"), *arguments],
             cwd=self.directory,
             env=given,
             capture_output=True,

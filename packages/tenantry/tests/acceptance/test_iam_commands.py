@@ -30,7 +30,7 @@ def shell(tmp_path: Path):
 
     def run(*arguments: str, given: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "tenantry.cli", *arguments],
+            [Path(os.environ.get("COMMANDS", Path(sys.executable).parent), "tenantry"), *arguments],
             cwd=directory,
             env=environment,
             input=given,

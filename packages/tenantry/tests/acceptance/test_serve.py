@@ -50,7 +50,7 @@ class Server:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [COMMAND, *arguments],
+            [Path(os.environ.get("COMMANDS", Path(COMMAND).parent), "tenantry"), *arguments],
             cwd=self.directory,
             env=self.environment,
             capture_output=True,
