@@ -42,8 +42,8 @@ ROLLOUTS: Listing[tuple[Rollout, bool]] = Listing(
         Column("Target", lambda row: row[0].target or "base"),
         Column("Status", lambda row: "interrupted" if row[1] else row[0].status.value),
         Column("Tenants", lambda row: row[0].total),
-        Column("Done", lambda row: row[0].counts.get("done", 0)),
-        Column("Failed", lambda row: row[0].counts.get("failed", 0) + row[0].counts.get("unknown", 0)),
+        Column("Done", lambda row: row[0].count("done")),
+        Column("Failed", lambda row: row[0].count("failed", "unknown")),
         Column("Started", lambda row: f"{row[0].started_at:%Y-%m-%d %H:%M:%S}"),
         Column("By", lambda row: f"{row[0].actor} on {row[0].origin}"),
     ],
@@ -205,7 +205,7 @@ def rollout_commands(open_tenancy: Callable[[], Tenancy]) -> typer.Typer:
         """Give up a rollout; a process that runs it finishes the tenants in hand. What was done stays done."""
         with opened(open_tenancy) as tenancy:
             rollout = tenancy.fleet.abort(uid)
-        left = rollout.counts.get("pending", 0)
+        left = rollout.count("pending")
         print(f"Aborted rollout: {rollout.uid} ({left} tenants were not begun)")
 
     return app
@@ -339,7 +339,7 @@ def print_report(report: Report, as_json: bool) -> None:
             say(note)
         print(f"Nothing to migrate: {report.tenants:,} tenants at {report.target or 'base'} ({report.seconds:.2f} s)")
         return
-    done = rollout.counts.get("done", 0)
+    done = rollout.count("done")
     print(
         f"Migrated {done:,} of {rollout.total:,} tenants to {rollout.target or 'base'} in {report.seconds:.1f} s:"
         f" {rollout.status.value}"

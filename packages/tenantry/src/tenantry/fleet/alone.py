@@ -34,9 +34,11 @@ def alone(store: Store, work: str) -> Iterator[bool]:
         finally:
             lock.release()
         return
-    # In a transaction and not a session, so that it holds behind a pooler too. It has no snapshot and keeps no
-    # statement of others waiting.
+    # In a transaction and not a session, so that it holds behind a pooler too.
     with store.control_engine().connect() as connection, connection.begin():
         connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         took = sa.text("SELECT pg_try_advisory_xact_lock(:space, hashtext(:work))")
-        yield bool(connection.execute(took, {"space": SPACE, "work": f"{store.control_schema} {work}"}).scalar())
+        free = connection.execute(took, {"space": SPACE, "work": f"{store.control_schema} {work}"}).scalar()
+        # The snapshot of the last statement is held until the next, and CREATE INDEX CONCURRENTLY waits for snapshots.
+        store.send(connection, [("SELECT", ())], store.describe())
+        yield bool(free)

@@ -118,7 +118,7 @@ class Fleet:
         notes += _unfinished(standing)
         if standing.standby and not only_failed:
             notes += self._migrate_standby(target)
-        if not standing.behind:
+        if not standing.behind and (self._on_server or not standing.running):
             return Report(None, target, standing.served, time.perf_counter() - began, (), tuple(notes))
         with self._working():
             tenants = self._concerned(target, only_failed=only_failed)
@@ -244,6 +244,8 @@ class Fleet:
         :raises RolloutNotFound, RolloutEnded: see there.
         """
         held = self.get(uid)
+        if self.interrupted(held):
+            self._mend(held)
         if not self._book.abort(held.uid):
             raise RolloutEnded(held.uid, held.status.value)
         return self.get(held.uid)
@@ -329,11 +331,23 @@ class Fleet:
             if not free:
                 first = running[0] if running else None
                 raise RolloutRunning(*((first.uid, first.actor, first.origin) if first else ("", "", "")))
-            if not resuming:
-                for rollout in running:  # its process is dead: it would hold the lock
+            for rollout in running:  # its process is dead: it would hold the lock
+                self._mend(rollout)
+                if not resuming:
                     reason = "Interrupted: its process ended, and another rollout took over."
                     self._book.close(rollout.uid, RolloutStatus.STOPPED.value, error=reason, details={})
             yield
+
+    def _mend(self, rollout: Rollout) -> None:
+        """Where the registry is a file of its own, a killed process may have changed stores that it had no time to tell
+        of: look at those that it was to change.
+        """
+        if self._on_server:
+            return
+        tenants = [tenant for tenant, _, _ in self._book.pending(rollout.uid) if tenant is not None]
+        found, _ = sweep.read(self._store, tenants, self._planner.migrations.version_table)
+        if found:
+            self._book.correct(found)
 
     def _members(
         self, tenants: Sequence[Tenant], canary: int | Sequence[str], wave_size: int | None

@@ -78,6 +78,10 @@ class Rollout:
         """How many tenants it concerns."""
         return sum(self.counts.values())
 
+    def count(self, *statuses: str) -> int:
+        """How many of them have one of these outcomes."""
+        return sum(self.counts.get(OutcomeStatus(status), 0) for status in statuses)
+
 
 @dataclass(frozen=True)
 class FailureGroup:

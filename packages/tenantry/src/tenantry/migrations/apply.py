@@ -18,6 +18,7 @@ from tenantry.migrations import online
 from tenantry.migrations.directory import BASE, Migrations
 from tenantry.migrations.plan import Kind, Plan, Step
 from tenantry.migrations.planner import Planner
+from tenantry.migrations.resuming import resuming
 from tenantry.stores.base import Site, Store
 from tenantry.tenant import Tenant
 
@@ -80,7 +81,7 @@ def bring(
             with store.change(tenant) as site:
                 claim(site.joint)  # held while the revision runs elsewhere, so that no other process begins meanwhile
                 site.rest()
-                with store.online(tenant) as connection:
+                with store.online(tenant) as connection, resuming(connection):
                     run(connection, migrations, target, location, only=leg[0])
                     connection.commit()
                 _record(site, ledger, leg[-1].after)

@@ -33,6 +33,7 @@ class Standing:
     behind: int  # of them, those not at the revision asked for
     unfinished: int  # whose provisioning did not end
     standby: int  # places made ready for tenants to come that are not at that revision
+    running: int  # rollouts that are at work, or whose process was killed
 
 
 class RolloutBook:
@@ -57,6 +58,7 @@ class RolloutBook:
             counted(sa.case((self._served & tenant.c.revision.is_distinct_from(target), 1))),
             counted(sa.case((tenant.c.status.in_(UNFINISHED), 1))),
             stale.scalar_subquery(),
+            sa.select(counted()).where(self._tables.rollout.c.status == "running").scalar_subquery(),
         )
         with self._registry.transaction() as connection:
             return Standing(*connection.execute(query).one())
