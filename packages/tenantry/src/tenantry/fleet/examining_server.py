@@ -48,7 +48,9 @@ def strays(
         elif schema.startswith(before) and schema.endswith(after) and len(schema) > len(before + after) and before:
             text = "this schema is named like a tenant's, and no tenant is registered for it"
             yield Finding("stray", schema, text, f"look into it, then: {drop}")
-    for role in sorted((roles or frozenset()) - known_roles):
+    # Another application's tenants in the same database have roles of the same making, named for its own template.
+    named = {role for role in roles or () if before and role.startswith(before)}
+    for role in sorted(named - known_roles):
         drop = sql.SQL("DROP ROLE {};").format(sql.Identifier(role)).as_string(None)
         yield Finding("stray", role, "this role was made for a tenant that is not there", drop)
 
