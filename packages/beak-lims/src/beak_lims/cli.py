@@ -22,6 +22,7 @@ from tenantry.cli import (
     opened,
     platform_commands,
     print_provisioned,
+    rollout_commands,
     run,
     say,
     tenant_commands,
@@ -218,6 +219,7 @@ app.add_typer(server, name="server")
 app.add_typer(database_commands(open_tenancy, open_embedded), name="db")
 app.add_typer(seed, name="seed")
 app.add_typer(tenant, name="tenant")
+app.add_typer(rollout_commands(open_tenancy), name="rollout")
 app.add_typer(import_commands(open_tenancy), name="import")
 app.add_typer(snapshot_commands(open_tenancy), name="snapshot")
 app.add_typer(platform_commands(open_tenancy), name="platform")

@@ -9,7 +9,7 @@ import typer
 
 from docex.cli.opening import operator
 from docex.cli.output import Format, FormatOption, print_rows
-from tenantry.cli import say, tenant_commands
+from tenantry.cli import rollout_commands, say, tenant_commands
 from tenantry.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def open_tenancy() -> Tenancy:
 
 # `list` has DocEX's own formats, and provisioning is `docex provision-tenant`.
 app = tenant_commands(open_tenancy, omit=frozenset({"list", "provision"}))
+rollouts = rollout_commands(open_tenancy)
 
 
 @app.command("list")
