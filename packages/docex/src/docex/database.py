@@ -25,7 +25,7 @@ from tenantry import Migrations, Tenancy
 from tenantry.errors import StoreError, StoreMissing, TenancyError
 from tenantry.migrations import online
 from tenantry.stores.faults import faults
-from tenantry.stores.sqlite import engine_for
+from tenantry.stores.opening import engine_for
 
 # A version table of its own name: the database may be another application's too, and that one's may be called
 # alembic_version.

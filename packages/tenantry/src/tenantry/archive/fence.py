@@ -19,8 +19,9 @@ from tenantry.archive.sources import lock_tables, owner_engine, tables_of
 from tenantry.errors import StoreError, StoreMissing
 from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
+from tenantry.stores.opening import begin, engine_for
 from tenantry.stores.postgres import PostgresSchemas, execute
-from tenantry.stores.sqlite import SqliteFiles, begin, engine_for
+from tenantry.stores.sqlite import SqliteFiles
 from tenantry.tenant import Tenant
 
 Write = Callable[[sa.Connection], None]  # what is recorded together with the closing

@@ -27,8 +27,9 @@ from tenantry.names import Slug
 from tenantry.registry.registry import Registry
 from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
+from tenantry.stores.opening import begin, engine_for, file_url
 from tenantry.stores.postgres import execute
-from tenantry.stores.sqlite import SqliteFiles, begin, engine_for, file_url, make_directories, sync
+from tenantry.stores.sqlite import SqliteFiles, make_directories, sync
 from tenantry.tenant import Tenant, TenantStatus
 
 RENAMABLE = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED, TenantStatus.ARCHIVED, TenantStatus.FAILED)

@@ -24,8 +24,9 @@ from tenantry.names import SchemaName
 from tenantry.stores import routing
 from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
+from tenantry.stores.opening import engine_for
 from tenantry.stores.postgres import PostgresSchemas
-from tenantry.stores.sqlite import SqliteFiles, engine_for
+from tenantry.stores.sqlite import SqliteFiles
 from tenantry.tenant import Tenant
 
 ATTEMPTS = 5  # at a schema that a migration changes between two looks

@@ -25,8 +25,9 @@ from tenantry.migrations.planner import Planner
 from tenantry.registry.registry import Registry
 from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
+from tenantry.stores.opening import engine_for
 from tenantry.stores.postgres import PostgresSchemas
-from tenantry.stores.sqlite import SqliteFiles, engine_for
+from tenantry.stores.sqlite import SqliteFiles
 from tenantry.tenant import Tenant, TenantStatus
 
 STORED = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED)

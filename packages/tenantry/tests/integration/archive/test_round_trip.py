@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tenantry import Migrations, PostgresSchemas, SqliteFiles, Tenancy
 from tenantry.errors import ArchiveUnfit
 from tenantry.migrations import catalog
-from tenantry.stores.sqlite import engine_for
+from tenantry.stores.opening import engine_for
 from tenantry.tenant import TenantStatus
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
