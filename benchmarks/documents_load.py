@@ -38,6 +38,8 @@ def database(target: str, directory: str) -> dict[str, Any]:
         return {"type": "sqlite", "sqlite": {"path": f"{directory}/docex.db", "path_template": template}}
     url = urlsplit(target)
     socket = parse_qs(url.query).get("host", [url.hostname])[0]
+    if socket and socket.startswith("/"):
+        os.environ["PGHOST"] = socket  # the public package cannot name a directory; the driver looks here then
     values = {"host": socket, "port": url.port or 5432, "database": url.path[1:], "user": url.username}
     return {"type": "postgres", "postgres": {**values, "password": url.password or ""}, "echo": False}
 

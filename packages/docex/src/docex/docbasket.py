@@ -303,7 +303,7 @@ class DocBasket:
         if not metadata:
             return []
         found = self.documents.list(
-            having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
+            having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=True
         )
         return [Document(self, details) for details in found]
 
@@ -321,12 +321,12 @@ class DocBasket:
         if not metadata:
             return []
         return self.documents.columns(
-            names, having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
+            names, having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=True
         )
 
     def count_documents_by_metadata(self, metadata: Mapping[str, Any] | str) -> int:
         """How many documents :meth:`find_documents_by_metadata` would find."""
-        return self.documents.count(having(metadata)) if metadata else 0
+        return self.documents.count(having(metadata), few=True) if metadata else 0
 
     def find_documents_where(
         self,
@@ -347,7 +347,7 @@ class DocBasket:
         if not conditions:
             return []
         found = self.documents.list(
-            meeting(conditions), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
+            meeting(conditions), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=True
         )
         return [Document(self, details) for details in found]
 
@@ -466,7 +466,7 @@ def found_texts(
     for basket in baskets.values():
         wanted = [hit.document_id for hit in hits if hit.document_id not in found]
         if wanted:
-            for details in basket.documents.list(DocumentRow.id.in_(wanted)):
+            for details in basket.documents.list(DocumentRow.id.in_(wanted), few=True):
                 found[details.id] = (basket, details)
     # One that was removed meanwhile is left out.
     return [Hit(Document(*found[hit.document_id]), hit.rank, hit.snippet) for hit in hits if hit.document_id in found]

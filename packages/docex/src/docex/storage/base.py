@@ -49,8 +49,11 @@ class Storage(Protocol):
     """Where the contents of one tenant's baskets are kept."""
 
     kind: str  # "filesystem", "s3": what a basket's storage_config names as its type
-    links_paths: bool  # whether readable paths stand beside the contents
     place: str  # tells this storage from every other of the tenant; stable, at most 255 characters, no secret in it
+
+    @property
+    def links_paths(self) -> bool:
+        """Whether readable paths stand beside the contents."""
 
     def receive(self, reader: BinaryIO, name: str) -> AbstractContextManager[Staged]:
         """Read a content to its end. What was received is gone at the end of the block, published or not.
