@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from docex import access
 from docex.database import Database
 from docex.errors import BasketNotFound, StorageError
-from docex.models.tables import BasketRow, DocumentRow, FileHistoryRow, now
+from docex.models.tables import BasketRow, DocumentRow, FileHistoryRow, now, table_of
 from docex.services import audit, content_service
 from docex.services.document_service import lock_basket
 from docex.services.intake import INACTIVE
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from docex.storage.base import Storage
 
 ROUNDS = 5  # of copying what came in while the ones before were at work
-_basket = BasketRow.__table__
-_document = DocumentRow.__table__
-_history = FileHistoryRow.__table__
+_basket = table_of(BasketRow)
+_document = table_of(DocumentRow)
+_history = table_of(FileHistoryRow)
 _content = content_service.TABLE
 
 

@@ -87,7 +87,7 @@ def from_environment() -> FastAPI:
 
 def _is_upload(scope: Scope) -> bool:
     """Whether the body is a content."""
-    path, method = scope["path"], scope["method"]
+    path, method = str(scope["path"]), str(scope["method"])
     return (method == "PUT" and path.endswith("/content")) or (method == "POST" and path.endswith("/documents"))
 
 

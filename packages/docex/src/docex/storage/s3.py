@@ -46,15 +46,11 @@ class S3Storage:
 
     def __init__(self, settings: S3Settings, tenant_id: str | None) -> None:
         self._settings = settings
+        self.links_paths = settings.readable_copies
         self.bucket = bucket_name(settings)
         given = [tenant_id or "", *settings.path_namespace.split("/"), *settings.prefix.split("/")]
         self.prefix = "".join(f"{_part(part)}/" for part in given if part)
         self.place = f"s3:{self.bucket}/{self.prefix}"[:255]
-
-    @property
-    def links_paths(self) -> bool:
-        """See :class:`~docex.storage.base.Storage`."""
-        return self._settings.readable_copies
 
     def __repr__(self) -> str:
         return f"S3Storage('s3://{self.bucket}/{self.prefix}')"
