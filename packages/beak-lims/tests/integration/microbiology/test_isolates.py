@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from beak_lims.seeds import running
+from beak_lims.seeds.microbiology import seed as load
+from beak_lims.seeds.microbiology import tables
 from beak_lims.seeds.scopes import SCOPES, seed
 from beak_lims.seeds.setup import AST_ORGANISM
 
@@ -223,12 +226,26 @@ def test_newer_table_leaves_what_a_test_rests_on(seeded: Installation, scientist
     row = "EUCAST\t2024\tMIC\tEBC\tFAMILY_CODE\tHuman\tHuman\t\tGEN\tGEN_EM\t2\t1"
     head = "GUIDELINES\tYEAR\tTEST_METHOD\tORGANISM_CODE\tORGANISM_CODE_TYPE\tBREAKPOINT_TYPE\tHOST"
     (tmp_path / "Breakpoints.txt").write_text(f"{head}\tSITE_OF_INFECTION\tWHONET_ABX_CODE\tWHONET_TEST\tR\tS\n{row}\n")
-    from beak_lims.seeds.microbiology import seed as load
-    from beak_lims.seeds.microbiology import tables
-
     running.one(seeded.tenancy, "alpha", lambda session, _: load(session, tables(tmp_path)))
     kept = scientist.get(f"/breakpoints/{test['breakpoint_uid']}")
     assert (float(kept["susceptible"]), kept["retired_at"] is None) == (2.0, False)
     assert scientist.get(f"/ast-results/{test['uid']}") == test
     [now] = scientist.get("/breakpoints", params={"antibiotic_code": "GEN", "organism_code": "EBC"})
     assert float(now["susceptible"]) == 1.0
+
+
+def test_an_antibiogram_from_the_published_tables(seeded: Installation, whonet: Path) -> None:
+    running.one(seeded.tenancy, "beta", lambda session, _: load(session, tables(whonet)))
+    actor = seeded.actor("beta")
+    years = actor.get("/guideline-years", params={"limit": 100})
+    year = next(row["uid"] for row in years if (row["guideline"], row["year"]) == ("CLSI", 2024))
+    uids = antibiotics(actor, "DAP", "VAN", "CPT", "OXA")
+    body = {"name": "CLSI", "guideline_year_uid": year, "antibiotic_uids": list(uids.values())}
+    shown = isolate(actor, culture(actor), "sau", actor.post("/ast-panels", body)["uid"])
+    shown = entered(actor, shown, DAP="2", VAN="4", CPT="2", OXA="4")
+    assert meant(actor, shown, *uids) == {
+        "DAP": ("NS", "breakpoint"),  # the table gives S alone
+        "VAN": ("I", "breakpoint"),
+        "CPT": ("SDD", "breakpoint"),  # what methicillin resistance leaves
+        "OXA": ("R", "expert rule"),
+    }
