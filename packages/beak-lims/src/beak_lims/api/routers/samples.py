@@ -87,15 +87,7 @@ def list_sample_worklist(
 ) -> list[SampleRow]:
     after = None if page.after is None else Place.parse(page.after)
     found = worklists.sample_worklist(lab.session, lab.context, status=status, after=after, limit=page.limit + 1)
-    return [SampleRow.model_validate(one) for one in turned(lab, page, found)]
-
-
-def turned(lab: Work, page: Page, found: Sequence[Sample]) -> Sequence[Sample]:
-    """The page's rows; tells the answer's headers where the next one begins."""
-    shown = found[: page.limit]
-    last = shown[-1] if len(found) > page.limit else None
-    page.tell(lab, None if last is None else str(Place(last.priority, last.due_date, last.uid)))
-    return shown
+    return [SampleRow.model_validate(one) for one in _turned(lab, page, found)]
 
 
 @router.post("/collect", summary="Say that scheduled samples were collected")
@@ -185,3 +177,11 @@ def _told(lab: Work, changed: list[Sample]) -> list[SampleRow]:
     for one in changed:
         lab.session.refresh(one)
     return [SampleRow.model_validate(one) for one in changed]
+
+
+def _turned(lab: Work, page: Page, found: Sequence[Sample]) -> Sequence[Sample]:
+    """The page's rows; tells the answer's headers where the next one begins."""
+    shown = found[: page.limit]
+    last = shown[-1] if len(found) > page.limit else None
+    page.tell(lab, None if last is None else str(Place(last.priority, last.due_date, last.uid)))
+    return shown
