@@ -6,6 +6,7 @@ Run in a process of its own, so that either package can be in its own environmen
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -38,8 +39,8 @@ def database(target: str, directory: str) -> dict[str, Any]:
         return {"type": "sqlite", "sqlite": {"path": f"{directory}/docex.db", "path_template": template}}
     url = urlsplit(target)
     socket = parse_qs(url.query).get("host", [url.hostname])[0]
-    if socket and socket.startswith("/"):
-        os.environ["PGHOST"] = socket  # the public package cannot name a directory; the driver looks here then
+    if socket and socket.startswith("/") and importlib.util.find_spec("tenantry") is None:
+        os.environ["PGHOST"], socket = socket, ""  # the public package cannot name a directory; its driver looks here
     values = {"host": socket, "port": url.port or 5432, "database": url.path[1:], "user": url.username}
     return {"type": "postgres", "postgres": {**values, "password": url.password or ""}, "echo": False}
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ColumnElement
 
 from docex import access
+from docex.config.docex_config import in_force
 from docex.contents import SEARCH_LIMIT, content_type, is_binary, text_of
-from docex.database import Database
+from docex.database import Database, open_database
 from docex.document import Document
-from docex.errors import ContentMissing, DocexError, DocumentError, DocumentNotFound
+from docex.errors import ContentMissing, DocexError, DocumentError, DocumentNotFound, NotInitialized
 from docex.models.metadata_keys import MetadataKey
 from docex.models.tables import DocumentRow, new_id, table_of
 from docex.names import sanitise, sanitise_suffix
@@ -25,7 +26,7 @@ from docex.services.document_service import DocumentService, Removed, Version
 from docex.services.intake import Draft, Intake
 from docex.services.metadata_service import Condition, MetadataService, encoded, having, meeting
 from docex.sources import Given, Source, opened
-from docex.storage import storage_for
+from docex.storage import new_storage_config, storage_for
 from docex.storage.base import Staged
 
 if TYPE_CHECKING:
@@ -86,6 +87,38 @@ class DocBasket:
 
     def __repr__(self) -> str:
         return f"<DocBasket {self.id} {self.name!r}>"
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        description: str | None = None,
+        storage_config: Mapping[str, Any] | None = None,
+        db: Database | None = None,
+    ) -> DocBasket:
+        """Make a basket: :meth:`docex.application.DocEX.create_basket` for scripts that have no such object.
+
+        ``db``: the ``db`` of a DocEX object. Without one, that of the configuration, which must have no tenants.
+
+        :raises BasketExists: the name is taken. :raises TenantRequired: there are tenants.
+        """
+        settings, database = _opened(db)
+        config = new_storage_config(settings, storage_config)
+        return cls(database, settings, DocBasketService(database).create(name, description, config))
+
+    @classmethod
+    def get(cls, basket_id: str, db: Database | None = None) -> DocBasket | None:
+        """The basket of an id; ``db`` as for :meth:`create`."""
+        settings, database = _opened(db)
+        found = DocBasketService(database).get(basket_id)
+        return None if found is None else cls(database, settings, found)
+
+    @classmethod
+    def find_by_name(cls, name: str, db: Database | None = None) -> DocBasket | None:
+        """The basket of a name; ``db`` as for :meth:`create`."""
+        settings, database = _opened(db)
+        found = DocBasketService(database).find_by_name(name)
+        return None if found is None else cls(database, settings, found)
 
     @property
     def db(self) -> Database:
@@ -453,6 +486,13 @@ class DocBasket:
             self.storage.unlink(self._readable(path))
         here = [checksum for place, checksum in removed.idle if place == self.storage.place]
         content_service.reap(self._db, self.storage, here)
+
+
+def _opened(db: Database | None) -> tuple[Settings, Database]:
+    _, settings = in_force()
+    if settings is None:
+        raise NotInitialized()
+    return settings, db or open_database(settings, None, None, provision=False)
 
 
 def found_texts(

@@ -29,6 +29,7 @@ from docex.errors import (
     OperationRejected,
     QueryRejected,
     QuotaExceeded,
+    TenantRequired,
 )
 from docex.models.tables import EventRow, now
 from docex.services.event_service import Event
@@ -439,3 +440,15 @@ def test_a_young_stray_may_be_work_under_way(docex: DocEX, basket: DocBasket) ->
     time.sleep(0.02)
     assert docex.fsck(mend=True, older_than=timedelta(milliseconds=10).total_seconds()).clean
     assert contents(basket) == []
+
+
+def test_baskets_by_the_class_methods_of_older_scripts(docex: DocEX) -> None:
+    made = DocBasket.create("My Invoices!", "what came in", db=docex.db)
+    assert made.name == "My_Invoices"
+    for found in (DocBasket.get(made.id, docex.db), DocBasket.find_by_name("My Invoices!", docex.db)):
+        assert found is not None
+        assert found.add(b"x", name="a.txt").get_content() == b"x"
+    assert DocBasket.get("bas_nothing", docex.db) is DocBasket.find_by_name("nothing", docex.db) is None
+    assert names(made.list()) == ["a.txt"]
+    with pytest.raises(TenantRequired):
+        DocBasket.find_by_name("My Invoices!")
