@@ -29,13 +29,18 @@ class Shell:
     directory: Path
     environment: dict[str, str]
     ran: list[str] = field(default_factory=list)
+    freshly: bool = False  # in a Python of the command's own, from its start
 
     def __call__(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         self.ran.append(command)
+        known = {**self.environment, **environment}
+        # Python reads its variables when it starts, so a process that is there already would pass them over.
+        if self.freshly or any(name.startswith("PYTHON") for name in known):
+            known["PATH"] = f"{BIN}:{known['PATH']}"
         return subprocess.run(
             ["bash", "-c", command],
             cwd=self.directory,
-            env={**self.environment, **environment},
+            env=known,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
