@@ -59,7 +59,7 @@ def main(target: str, sizes: list[int]) -> None:
         security={"multi_tenancy_model": "database_level", "tenant_database_routing": True},
         logging={"level": "ERROR"},
     )
-    docex = DocEX(user_context=UserContext(user_id="alice", tenant_id="first"))
+    docex = DocEX(user_context=UserContext(user_id="alice", tenant_id=f"first_{os.getpid()}"))
     basket = docex.create_basket("invoices")
     made = 0
 
@@ -99,7 +99,7 @@ def main(target: str, sizes: list[int]) -> None:
         figures["add_directory (files per second)"] = 2000 / timed(lambda: basket.add_directory("many"), 1)
 
     def opened(number: int) -> Any:
-        return DocEX(user_context=UserContext(user_id="alice", tenant_id=f"tenant-{number}".replace("-", "_")))
+        return DocEX(user_context=UserContext(user_id="alice", tenant_id=f"other_{os.getpid()}_{number}"))
 
     docex.close()
 
