@@ -11,6 +11,8 @@ NAME = os.path.basename(sys.argv[0])
 
 caller = socket.socket(socket.AF_UNIX)
 try:
+    if any(name.startswith("PYTHON") for name in os.environ):
+        raise OSError("Python reads these when it starts, which the server has done already")
     caller.connect(os.path.join(HERE, "socket"))
 except OSError:
     os.execv(os.path.join(os.path.dirname(sys.executable), NAME), [NAME, *sys.argv[1:]])

@@ -179,7 +179,6 @@ class Provisioner:
         parsed = self.store.parse(slug)
         location = self.store.locate(parsed)
         clock = _Clock(parsed.value, self.observers)
-
         with self.store.lock(parsed.value, wait=False):
             taken = self._take(
                 parsed, location, name=name, admin_email=admin_email, attributes=attributes, options=options
@@ -236,13 +235,15 @@ class Provisioner:
             revision=head,
             attributes=dict(attributes or {}),
         )
-        clock = _Clock(slug.value, self.observers)
+        clock = _Clock(slug.value, ())  # observers are told once there is a place: without one this was no step
         try:
             plan = self.planner.plan(None, head)
             with self.store.construct(draft) as site:
                 with clock("create"):
                     if not self.pool.take(site, draft, plan):
                         return None
+                for observe in self.observers:
+                    observe(slug.value, "create")
                 tenant = enlist(
                     site.connection,
                     tables(self.store.control_schema),

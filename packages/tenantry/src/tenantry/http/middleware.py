@@ -189,16 +189,20 @@ class _Answer:
     def __call__(self, message: Message) -> Awaitable[None]:
         if self.started:
             return self._send(message)
-        return self._start(message)
+        if self.settling and message["type"] == "http.response.start":
+            return self._settled(message)
+        return self._begun(message)
 
-    async def _start(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            for settle in self.settling:
-                await settle()
-            if self._vary is not None:
-                message["headers"] = [*message.get("headers", ()), self._vary]
+    async def _settled(self, message: Message) -> None:
+        for settle in self.settling:
+            await settle()
+        await self._begun(message)
+
+    def _begun(self, message: Message) -> Awaitable[None]:
+        if self._vary is not None and message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), self._vary]
         self.started = True
-        await self._send(message)
+        return self._send(message)
 
 
 def _path(scope: Scope) -> str:
