@@ -96,7 +96,7 @@ def _in_place(tenancy: Tenancy, rounds: int) -> list[Figure]:
 
 def _served(where: str, directory: str, rounds: int) -> list[Figure]:
     with ExitStack() as stack:
-        bare, led = (stack.enter_context(_server(kind, where, directory)) for kind in ("bare", "led"))
+        bare, led = stack.enter_context(_servers(where, directory))
 
         def batch(port: int, naming: list[list[tuple[bytes, bytes]]]) -> Callable[[int], object]:
             client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -125,25 +125,33 @@ def _served(where: str, directory: str, rounds: int) -> list[Figure]:
 
 
 @contextmanager
-def _server(kind: str, where: str, directory: str) -> Iterator[int]:
-    command = [sys.executable, "-m", "benchmarks.resolution", kind, where, directory]
+def _servers(where: str, directory: str) -> Iterator[tuple[int, int]]:
+    """The ports of the bare application and of the led one. One process serves both: two differ by their layout in
+    memory as much as the applications do.
+    """
+    command = [sys.executable, "-m", "benchmarks.resolution", where, directory]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield int(process.stdout.readline())
+            bare, led = process.stdout.readline().split()
+            yield int(bare), int(led)
         finally:
-            process.terminate()
+            process.kill()
 
 
-def serve(kind: str, where: str, directory: str) -> None:
-    """Serve the application from this process, and print the port first."""
-    tenancy = declare(open_store(where), Path(directory)) if kind == "led" else None
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        bound.listen()
-        print(bound.getsockname()[1], flush=True)
-        config = uvicorn.Config(_application(tenancy), log_level="error", access_log=False, lifespan="off")
-        uvicorn.Server(config).run(sockets=[bound])
+async def serve(where: str, directory: str) -> None:
+    """Serve both applications from this process, and print their ports first."""
+    with ExitStack() as stack:
+        ports, servers = [], []
+        for tenancy in (None, declare(open_store(where), Path(directory))):
+            bound = stack.enter_context(socket.socket())
+            bound.bind(("127.0.0.1", 0))
+            bound.listen()
+            ports.append(bound.getsockname()[1])
+            config = uvicorn.Config(_application(tenancy), log_level="error", access_log=False, lifespan="off")
+            servers.append(uvicorn.Server(config).serve(sockets=[bound]))
+        print(*ports, flush=True)
+        await asyncio.gather(*servers)
 
 
 def _each(figure: Figure) -> Figure:
@@ -240,4 +248,4 @@ def _delay(tenancy: Tenancy) -> float:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    asyncio.run(serve(*sys.argv[1:]))

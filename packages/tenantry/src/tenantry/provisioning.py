@@ -1,9 +1,10 @@
 """One tenant made, finished, changed, activated or cleaned up, every step in the journal.
 
-The record is written and committed before anything else; everything after it is kept or lost as one. A process killed
-anywhere leaves either nothing or an active tenant, and a record that ``migrate`` finishes. Whoever opens an operation
-takes the tenant over: a slower process finds its token replaced and changes nothing. Nothing here handles more than one
-tenant at a time.
+The record is written and committed before anything else, and everything after it is kept or lost as one: a process
+killed anywhere leaves either nothing or an active tenant, and a record that ``migrate`` finishes. Where there is
+nothing to wait for - a place made ready before, a file that is a copy - place and record are one from the start.
+Whoever opens an operation takes the tenant over: a slower process finds its token replaced and changes nothing. Nothing
+here handles more than one tenant at a time.
 """
 
 from __future__ import annotations
@@ -180,15 +181,17 @@ class Provisioner:
         location = self.store.locate(parsed)
         clock = _Clock(parsed.value, self.observers)
         with self.store.lock(parsed.value, wait=False):
-            taken = self._take(
-                parsed, location, name=name, admin_email=admin_email, attributes=attributes, options=options
-            )
-            if taken is not None:
-                return taken
+            asked = {"name": name, "admin_email": admin_email, "attributes": attributes, "options": options}
+            made = self._at_once(parsed, location, **asked)
+            if made is not None:
+                return made
             with clock("reserve"):
                 if self.store.exists(location):
                     held = self.registry.find(parsed.value)
-                    raise StoreExists(self.store.kind, location) if held is None else self._taken(held)
+                    if held is not None:
+                        raise self._taken(held)
+                    if not self.store.reclaim(location):
+                        raise StoreExists(self.store.kind, location)
                 try:
                     reservation = self.registry.reserve(
                         parsed,
@@ -204,7 +207,7 @@ class Provisioner:
                     raise error if rival is None else self._taken(rival) from error
             return self._build(reservation.tenant, reservation.operation_uid, dict(options or {}), clock)
 
-    def _take(
+    def _at_once(
         self,
         slug: Slug,
         location: str,
@@ -214,49 +217,66 @@ class Provisioner:
         attributes: Mapping[str, Any] | None,
         options: Mapping[str, Any] | None,
     ) -> Provisioned | None:
-        """A tenant in a place made ready before, its record and all in one transaction; None when it is to be made the
-        long way, which also tells what is wrong.
+        """A tenant whose place needs no time to speak of: its record is written with it, in one transaction. None when
+        it is to be made the long way, which also tells what is wrong.
 
-        Only without seeds: they may take their time, for which the record must be there for others to see.
+        Not with seeds: they may take their time, for which the record must be there for others to see. A file is a copy
+        of its baseline; a schema must have been made ready before.
         """
-        if self.pool is None or self.seeds or self.store.exclusive or not self.pool.promising():
+        ready = self.pool is not None and self.pool.promising()
+        # Whoever watches the steps is shown them one by one.
+        if self.seeds or (self.observers if self.store.exclusive else not ready):
             return None
-        head, at = self.planner.migrations.head(), datetime.now(UTC)
-        draft = Tenant(
-            uid="",
-            slug=slug.value,
-            name=name or slug.value,
-            location=location,
-            status=TenantStatus.PROVISIONING,
-            created_at=at,
-            updated_at=at,
-            role=self.store.role_for(slug),
-            admin_email=admin_email,
-            revision=head,
-            attributes=dict(attributes or {}),
-        )
-        clock = _Clock(slug.value, ())  # observers are told once there is a place: without one this was no step
         try:
+            head, at = self.planner.migrations.head(), datetime.now(UTC)
             plan = self.planner.plan(None, head)
-            with self.store.construct(draft) as site:
+            if not plan.replayable or (self.store.exclusive and self.store.exists(location)):
+                return None
+            draft = Tenant(
+                uid="",
+                slug=slug.value,
+                name=name or slug.value,
+                location=location,
+                status=TenantStatus.PROVISIONING,
+                created_at=at,
+                updated_at=at,
+                role=self.store.role_for(slug),
+                admin_email=admin_email,
+                revision=head,
+                attributes=dict(attributes or {}),
+            )
+            made: list[Tenant] = []
+            clock = _Clock(slug.value, ())  # observers are told once there is a place: without one this was no step
+            with self.store.construct(draft, at_once=True) as site:
                 with clock("create"):
-                    if not self.pool.take(site, draft, plan):
+                    ready = ready and self.pool is not None and self.pool.take(site, draft, plan)
+                if not ready:
+                    if not self.store.exclusive:
                         return None
+                    with clock("migrate"):
+                        apply.build(site, plan, self.planner.migrations, self.store.describe(location))
+                    with clock("verify"):
+                        self._verify(site, draft)
                 for observe in self.observers:
                     observe(slug.value, "create")
-                tenant = enlist(
-                    site.connection,
-                    tables(self.store.control_schema),
-                    draft,
-                    slug_key=slug.key,
-                    steps=clock.records,
-                    options=options or {},
-                    wanted=self.readiness,
+                site.record(
+                    lambda connection: made.append(
+                        enlist(
+                            connection,
+                            tables(self.store.control_schema),
+                            draft,
+                            slug_key=slug.key,
+                            steps=clock.records,
+                            options=options or {},
+                            wanted=self.readiness,
+                        )
+                    )
                 )
         except TenancyError:
             return None
-        self.pool.refill()
-        return Provisioned(tenant, tuple(clock.records))
+        if self.pool is not None and ready:
+            self.pool.refill()
+        return Provisioned(made[0], tuple(clock.records))
 
     def _taken(self, held: Tenant) -> TenancyError:
         """Tell a tenant that is being made now from one whose making was interrupted."""

@@ -7,7 +7,7 @@ import signal
 import pytest
 import sqlalchemy as sa
 
-from tenantry.errors import StepFailed
+from tenantry.errors import StepFailed, StoreExists
 from tenantry.tenant import TenantStatus
 
 STEPS = ("reserve", "create", "migrate", "seed", "verify", "activate")
@@ -110,6 +110,7 @@ def test_killed_in_the_middle_of_its_work(place, simple) -> None:
         elif where == "renamed":
             rename = sqlite.os.rename
             sqlite.os.rename = lambda a, b: (rename(a, b), b.name == "data.db" and die())
+        tenancy.observe(lambda slug, step: None)  # step by step, each for others to see
         tenancy.provision("t-" + where)
     """
     cases = ["seed", "record"] if place.on_postgres else ["sync", "rename", "seed", "record", "renamed"]
@@ -119,6 +120,60 @@ def test_killed_in_the_middle_of_its_work(place, simple) -> None:
     for case in cases:
         assert tenancy.migrate(f"t-{case}").tenant.status == "active"
     assert place.physical() == place.belongings(tenancy.list())
+
+
+def test_killed_while_a_file_is_made_with_its_record_nothing_is_in_the_way(place, simple) -> None:
+    """A file without seeds is written together with its record: killed anywhere there are both or neither."""
+    if place.on_postgres:
+        pytest.skip("a schema is made in steps")
+    place.tenancy(simple).provision("first")  # makes the template, with the same calls
+    source = """
+    from tenantry import provisioning
+    from tenantry.stores import sqlite
+    def die(*_, **__): os.kill(os.getpid(), 9)
+    def after(module, name):
+        call = getattr(module, name)
+        setattr(module, name, lambda *given, **more: (call(*given, **more), die()))
+    def work(tenancy, where):
+        if where == "laid":
+            sqlite.FileSite.finish = die
+        elif where == "synced":
+            after(sqlite, "sync")
+        elif where == "linked":
+            after(sqlite.os, "link")
+        elif where == "enlisted":
+            after(provisioning, "enlist")
+        elif where == "committed":
+            after(sqlite.SqliteFiles, "_write_records")
+        tenancy.provision(where)
+    """
+    cases = ["laid", "synced", "linked", "enlisted", "committed"]
+    assert killed(place, place.children(simple, source, cases))
+    tenancy = place.tenancy(simple)
+    assert {tenant.slug: tenant.status for tenant in tenancy.list()} == {"first": "active", "committed": "active"}
+    for case in cases[:-1]:
+        assert tenancy.provision(case).tenant.status == "active"
+    for case in cases:
+        with tenancy.session(case) as session:
+            session.execute(sa.text("INSERT INTO note (id) VALUES (1)"))
+    whole = tenancy.get("committed")
+    tenancy.store.remove(whole)  # with its second name
+    assert place.physical() == place.belongings(tenant for tenant in tenancy.list() if tenant != whole)
+
+
+def test_file_of_no_tenant_is_not_taken_for_one_that_was_being_made(place, simple) -> None:
+    if place.on_postgres:
+        pytest.skip("a schema is made in steps")
+    tenancy = place.tenancy(simple)
+    tenancy.provision("first")
+    stranger = tenancy.store.path(place.location("acme"))
+    stranger.parent.mkdir()
+    stranger.write_bytes(b"somebody's")
+    stranger.with_name(f".{stranger.name}.making.tmp").write_bytes(b"a draft of it")
+    with pytest.raises(StoreExists):
+        tenancy.provision("acme")
+    assert stranger.read_bytes() == b"somebody's"
+    assert [tenant.slug for tenant in tenancy.list()] == ["first"]
 
 
 def test_failed_tenant_is_resumed_with_its_options_and_once_only(place, simple) -> None:
@@ -192,6 +247,7 @@ def test_temporary_files_of_killed_work_are_swept(place, simple) -> None:
     from tenantry.stores import sqlite
     def work(tenancy, case):
         sqlite.sync = lambda path: os.kill(os.getpid(), 9)
+        tenancy.observe(lambda slug, step: None)
         tenancy.provision(case)
     """
     assert killed(place, place.children(simple, source, ["acme"]))  # in the template

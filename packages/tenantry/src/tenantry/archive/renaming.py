@@ -29,7 +29,7 @@ from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
 from tenantry.stores.opening import begin, engine_for, file_url
 from tenantry.stores.postgres import execute
-from tenantry.stores.sqlite import SqliteFiles, make_directories, sync
+from tenantry.stores.sqlite import SqliteFiles, draft_of, make_directories, sync
 from tenantry.tenant import Tenant, TenantStatus
 
 RENAMABLE = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED, TenantStatus.ARCHIVED, TenantStatus.FAILED)
@@ -161,7 +161,7 @@ class Renamer:
             with self._registry.transaction(writes=True) as connection:
                 self._record(work, connection, renamed, parsed)
             return
-        draft = target.with_name(f".{target.name}.renaming.tmp")  # swept like what a killed provisioning leaves
+        draft = draft_of(target, "renaming")  # swept like what a killed provisioning leaves
         engine = engine_for(source, begin=begin(write=True), foreign_keys=False)
         try:
             with faults(str(source)), engine.connect() as connection:

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from tenantry.stores.base import Parameters, Statement
@@ -43,12 +44,12 @@ class Plan:
     target: str | None
     steps: tuple[Step, ...]
 
-    @property
+    @cached_property
     def replayable(self) -> bool:
         """Whether the whole of it can be sent as one message."""
         return all(step.kind is Kind.REPLAY for step in self.steps)
 
-    @property
+    @cached_property
     def statements(self) -> tuple[Statement, ...]:
         """Every statement, in order."""
         return tuple(statement for step in self.steps for statement in step.statements)

@@ -1,7 +1,7 @@
 """A tenant that is ready before it has a name, written into the registry at once: its record, its journal, its audit.
 
-What reserving and activating write one after the other, so that others see how far it is, is one statement here: nobody
-sees anything before the transaction ends. PostgreSQL only.
+What reserving and activating write one after the other, so that others see how far it is, is written whole here: nobody
+sees anything before the transaction ends. On PostgreSQL it is one statement.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tenantry.errors import NotReady, TenantExists
 from tenantry.registry import audit, journal
 from tenantry.registry.audit import Record
 from tenantry.registry.journal import StepRecord
+from tenantry.registry.registry import insert_new, storable
 from tenantry.registry.tables import RegistryTables
 from tenantry.registry.uids import new_uid
 from tenantry.tenant import Tenant, TenantStatus
@@ -75,10 +76,14 @@ def enlist(
     wanted: Sequence[str],
 ) -> Tenant:
     """Write an active tenant whose place stands already, with the operation that made it, in the connection's
-    transaction; returns it as it is now. ``wanted``: tables that must be in its place.
+    transaction; returns it as it is now. ``wanted``: tables that must be in its place; on SQLite, where that is a file
+    of its own, the caller has looked.
 
     :raises TenantExists: the slug or the location is taken. :raises NotReady: a wanted table is not there.
+    :raises NameRejected: its name or email cannot be kept.
     """
+    storable("name", tenant.name)
+    storable("email", tenant.admin_email or "")
     at = journal.now()
     actor, origin = journal.acting(None, None)
     active = replace(tenant, uid=new_uid(), status=TenantStatus.ACTIVE, created_at=at, updated_at=at, provisioned_at=at)
@@ -101,17 +106,45 @@ def enlist(
         "started_at": at,
         "finished_at": at,
     }
-    values: dict[str, Any] = {f"tenant__{name}": value for name, value in row.items()}
+    if connection.dialect.name == "sqlite":
+        _row_by_row(connection, tables, row, operation, steps)
+    else:
+        _in_one(connection, tables, row, operation, steps, wanted)
+    audit.append(connection, tables, Record(at, "tenant.provision", active.slug, None, None, None))
+    return active
+
+
+def _row_by_row(
+    connection: sa.Connection,
+    tables: RegistryTables,
+    tenant: Mapping[str, Any],
+    operation: Mapping[str, Any],
+    steps: Sequence[StepRecord],
+) -> None:
+    if connection.execute(insert_new("sqlite", tables.tenant), tenant).rowcount != 1:
+        raise TenantExists(tenant["slug"], tenant["slug"], tenant["status"])
+    connection.execute(journal.insert(tables.operation), operation)
+    journal.write_steps(connection, tables, operation["uid"], steps)
+
+
+def _in_one(
+    connection: sa.Connection,
+    tables: RegistryTables,
+    tenant: Mapping[str, Any],
+    operation: Mapping[str, Any],
+    steps: Sequence[StepRecord],
+    wanted: Sequence[str],
+) -> None:
+    values: dict[str, Any] = {f"tenant__{name}": value for name, value in tenant.items()}
     values |= {f"operation__{name}": value for name, value in operation.items()}
     for position, step in enumerate(steps, start=1):
         values |= {f"step__{position}": step.name, f"seconds__{position}": step.seconds}
     quote = connection.dialect.identifier_preparer.quote_identifier
-    values |= {f"table__{number}": f"{quote(active.location)}.{quote(table)}" for number, table in enumerate(wanted)}
+    location = tenant["location"]
+    values |= {f"table__{number}": f"{quote(location)}.{quote(table)}" for number, table in enumerate(wanted)}
     made, *there = connection.execute(_statement(tables, len(steps), len(wanted)), values).one()
     if made != 1:
-        raise TenantExists(active.slug, active.slug, active.status.value)
+        raise TenantExists(tenant["slug"], tenant["slug"], tenant["status"])
     for table, found in zip(wanted, there, strict=True):
         if not found:
-            raise NotReady(active.slug, active.location, table)
-    audit.append(connection, tables, Record(at, "tenant.provision", active.slug, None, None, None))
-    return active
+            raise NotReady(tenant["slug"], location, table)

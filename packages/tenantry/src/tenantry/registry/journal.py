@@ -85,7 +85,7 @@ def open_operation(
         "options": dict(options),
         "started_at": at,
     }
-    connection.execute(_insert(tables.operation), row)
+    connection.execute(insert(tables.operation), row)
 
 
 def supersede(connection: sa.Connection, tables: RegistryTables, tenant_uid: str, at: datetime) -> None:
@@ -111,6 +111,13 @@ def close_operation(
     """Write how an operation ended, with its steps. One that was superseded keeps what was written then."""
     ended = {"status": "failed" if error else "done", "error": error, "finished_at": at}
     connection.execute(_close(tables), {"of_operation": operation_uid, **ended})
+    write_steps(connection, tables, operation_uid, steps)
+
+
+def write_steps(
+    connection: sa.Connection, tables: RegistryTables, operation_uid: str, steps: Sequence[StepRecord]
+) -> None:
+    """Write the steps of an operation, in their order."""
     if steps:
         rows = [
             {
@@ -123,14 +130,15 @@ def close_operation(
             }
             for position, step in enumerate(steps, start=1)
         ]
-        connection.execute(_insert(tables.step), rows)
+        connection.execute(insert(tables.step), rows)
 
 
 # Statements that every operation sends, built once: building one takes as long as sending it.
 
 
 @functools.cache
-def _insert(table: sa.Table) -> sa.Insert:
+def insert(table: sa.Table) -> sa.Insert:
+    """An INSERT into this table, the same object every time."""
     return sa.insert(table)
 
 

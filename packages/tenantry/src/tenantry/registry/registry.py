@@ -136,20 +136,20 @@ class Registry(AuditTrail):
         tenant = Tenant(
             uid=new_uid(),
             slug=slug.value,
-            name=_storable("name", name),
+            name=storable("name", name),
             location=location,
             status=TenantStatus.PROVISIONING,
             created_at=at,
             updated_at=at,
             role=role,
-            admin_email=None if admin_email is None else _storable("email", admin_email),
+            admin_email=None if admin_email is None else storable("email", admin_email),
             attributes=dict(attributes or {}),
         )
         row = {column: getattr(tenant, column) for column in _COLUMNS}
         with self._transaction(connection, writes=True) as joined:
             for _ in range(RESERVE_ATTEMPTS):
                 operation_uid = new_uid()
-                insert = _insert(joined.dialect.name, self._tables.tenant)
+                insert = insert_new(joined.dialect.name, self._tables.tenant)
                 values = {**row, "status": tenant.status.value, "slug_key": slug.key, "operation_uid": operation_uid}
                 if joined.execute(insert, values).rowcount == 1:
                     journal.open_operation(
@@ -531,7 +531,7 @@ class Registry(AuditTrail):
             "created_at": journal.now(),
         }
         with self._transaction(connection, writes=True) as joined:
-            joined.execute(_insert(joined.dialect.name, self._tables.plan), row)
+            joined.execute(insert_new(joined.dialect.name, self._tables.plan), row)
 
     # -- within
 
@@ -575,13 +575,13 @@ def _words(statuses: Iterable[TenantStatus]) -> list[str]:
 
 
 @functools.cache
-def _insert(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+def insert_new(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that passes over a row that is there already, and counts."""
     insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
     return insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
-def _storable(kind: str, text: str) -> str:
+def storable(kind: str, text: str) -> str:
     """The text, if both databases can keep it. :raises NameRejected: they cannot."""
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise NameRejected(kind, text.encode("utf-8", "replace").decode(), "it holds a NUL or half a character.")

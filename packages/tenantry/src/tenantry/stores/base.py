@@ -141,10 +141,18 @@ class Store(ABC):
     def exists(self, location: str) -> bool:
         """Whether the place is there. Reads only."""
 
+    def reclaim(self, location: str) -> bool:
+        """Remove a place that a killed ``construct`` left before its record was written; tells whether there was one.
+        The caller holds the tenant's lock and knows of no record.
+        """
+        return False
+
     @abstractmethod
-    def construct(self, tenant: Tenant) -> AbstractContextManager[Site]:
+    def construct(self, tenant: Tenant, *, at_once: bool = False) -> AbstractContextManager[Site]:
         """A site for a place that is not there yet; it appears whole at the end, or not at all when an exception leaves
         the block.
+
+        ``at_once``: the tenant has no record yet, the site's records write it: it appears with them or not at all.
         """
 
     @abstractmethod

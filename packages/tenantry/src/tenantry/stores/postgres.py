@@ -338,7 +338,7 @@ class PostgresSchemas(Store):
             return has_schema(connection, location)
 
     @contextmanager
-    def construct(self, tenant: Tenant) -> Iterator[Site]:
+    def construct(self, tenant: Tenant, *, at_once: bool = False) -> Iterator[Site]:
         self.login()  # as above
         with faults(self.describe()), self.control_engine().connect() as connection, connection.begin():
             yield SchemaSite(self, tenant, connection)

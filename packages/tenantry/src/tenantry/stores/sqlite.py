@@ -273,31 +273,53 @@ class SqliteFiles(Store):
         with faults(str(path)):
             return path.is_file()
 
+    def reclaim(self, location: str) -> bool:
+        path = self.path(location)
+        with faults(str(path)):
+            draft = draft_of(path)
+            if not draft.exists() or not draft.samefile(path):
+                return False
+            path.unlink()  # first: what is left of a draft alone is swept
+        return True
+
     @contextmanager
-    def construct(self, tenant: Tenant) -> Iterator[Site]:
+    def construct(self, tenant: Tenant, *, at_once: bool = False) -> Iterator[Site]:
         path = self.path(tenant.location)
+        linked = False
         with faults(str(path)):
             made = make_directories(path.parent)
             if not made:
                 self._sweep(path)
-            site = FileSite(self, path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp", new=True)
+            site = FileSite(self, draft_of(path), new=True)
             try:
                 yield site
                 site.finish()
                 sync(site.file)
                 for suffix in ("-wal", "-shm"):  # SQLite may replay a left-over -wal into the next file of this name
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
-                os.rename(site.file, path)
+                if at_once:
+                    # Under both names until the record is written, so that `reclaim` knows it.
+                    os.link(site.file, path)
+                    linked = True
+                else:
+                    os.rename(site.file, path)
                 sync(path.parent)
+                if at_once:
+                    self._write_records(site)
             except BaseException:
                 site.abandon()
+                if linked:
+                    path.unlink()
                 for suffix in ("", *COMPANIONS):
                     site.file.with_name(site.file.name + suffix).unlink(missing_ok=True)
                 for directory in made:
                     with suppress(OSError):
                         directory.rmdir()
                 raise
-            self._write_records(site)
+            if at_once:
+                site.file.unlink()
+            else:
+                self._write_records(site)
 
     @contextmanager
     def change(self, tenant: Tenant) -> Iterator[Site]:
@@ -320,8 +342,10 @@ class SqliteFiles(Store):
 
     def _sweep(self, path: Path) -> None:
         """Remove what killed provisionings of this tenant left; the caller holds its lock."""
-        for left in path.parent.glob(f".{path.name}.*.tmp*"):
-            left.unlink(missing_ok=True)
+        for why in ("making", "renaming"):
+            draft = draft_of(path, why)
+            for suffix in ("", *COMPANIONS):
+                draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
     def remove(self, tenant: Tenant, *, claim: Callable[[sa.Connection], object] | None = None) -> None:
         path = self.path(tenant.location)
@@ -534,6 +558,13 @@ class FileSite(Site):
         if self._engine is not None:
             self._engine.dispose()
         self._connection = self._engine = None
+
+
+def draft_of(path: Path, why: str = "making") -> Path:
+    """The name under which a tenant's file is written before it stands at its own; nobody else works on it, because the
+    tenant's lock is held. ``why``: also "renaming".
+    """
+    return path.with_name(f".{path.name}.{why}.tmp")
 
 
 def make_directories(path: Path) -> list[Path]:
