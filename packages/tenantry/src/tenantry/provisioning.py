@@ -230,8 +230,12 @@ class Provisioner:
         try:
             head, at = self.planner.migrations.head(), datetime.now(UTC)
             plan = self.planner.plan(None, head)
-            if not plan.replayable or (self.store.exclusive and self.store.exists(location)):
+            if not plan.replayable:
                 return None
+            clock = _Clock(slug.value, ())  # observers are told once there is a place: without one this was no step
+            with clock("reserve"):
+                if self.store.exclusive and self.store.exists(location):
+                    return None
             draft = Tenant(
                 uid="",
                 slug=slug.value,
@@ -246,32 +250,35 @@ class Provisioner:
                 attributes=dict(attributes or {}),
             )
             made: list[Tenant] = []
-            clock = _Clock(slug.value, ())  # observers are told once there is a place: without one this was no step
             with self.store.construct(draft, at_once=True) as site:
                 with clock("create"):
                     ready = ready and self.pool is not None and self.pool.take(site, draft, plan)
-                if not ready:
-                    if not self.store.exclusive:
+                    if not ready and not self.store.exclusive:
                         return None
-                    with clock("migrate"):
-                        apply.build(site, plan, self.planner.migrations, self.store.describe(location))
-                    with clock("verify"):
-                        self._verify(site, draft)
                 for observe in self.observers:
                     observe(slug.value, "create")
-                site.record(
-                    lambda connection: made.append(
-                        enlist(
-                            connection,
-                            tables(self.store.control_schema),
-                            draft,
-                            slug_key=slug.key,
-                            steps=clock.records,
-                            options=options or {},
-                            wanted=self.readiness,
+                with clock("migrate"):
+                    if not ready:
+                        apply.build(site, plan, self.planner.migrations, self.store.describe(location))
+                with clock("seed"):
+                    pass  # none is declared
+                with clock("verify"):
+                    if self.store.exclusive:  # else with the record, in the same message
+                        self._verify(site, draft)
+                with clock("activate"):
+                    site.record(
+                        lambda connection: made.append(
+                            enlist(
+                                connection,
+                                tables(self.store.control_schema),
+                                draft,
+                                slug_key=slug.key,
+                                steps=clock.so_far(),
+                                options=options or {},
+                                wanted=self.readiness,
+                            )
                         )
                     )
-                )
         except TenancyError:
             return None
         if self.pool is not None and ready:
