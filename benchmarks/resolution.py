@@ -248,4 +248,5 @@ def _delay(tenancy: Tenancy) -> float:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(*sys.argv[1:]))
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+        runner.run(serve(*sys.argv[1:]))

@@ -32,6 +32,7 @@ TENANT = "tenantry.tenant"  # the Tenant
 CLAIMS = "tenantry.claims"  # of the verified token, or None
 SETTLING = "tenantry.settling"  # what is awaited before the answer begins
 
+NOT_SERVED = (TenantNotActive, TenantNotFound, TenantOutOfWindow)
 POLICY_VIOLATION = 1008  # the code of a WebSocket that is closed for what it asked
 
 
@@ -94,10 +95,13 @@ class TenantMiddleware:
         kind = scope["type"]
         if kind == "http":
             tenant = self._at_hand(scope)
-            if tenant is not None:
+            if tenant is not None:  # most requests: no coroutine more than it takes
+                answer = self._enter(tenant, None, scope, send)
                 begun = scopes.begin(tenant.slug)
                 try:
-                    await self._serve(tenant, None, scope, receive, send)
+                    await self.app(scope, receive, answer)
+                except NOT_SERVED as error:
+                    await answer.refuse(error, tenant, None, scope)
                 finally:
                     scopes.end(begun)
                 return
@@ -116,31 +120,27 @@ class TenantMiddleware:
                 await _refuse(refused, scope, send)
                 return
             scopes.begin(tenant.slug)
-            await self._serve(tenant, call.claims, scope, receive, send)
+            answer = self._enter(tenant, call.claims, scope, send)
+            if self._resolution.by_path:
+                mounted = self._resolution.mounted(call)
+                if mounted is not None:
+                    scope = {**scope, "root_path": str(scope.get("root_path") or "") + mounted}
+            try:
+                await self.app(scope, receive, answer)
+            except NOT_SERVED as error:
+                await answer.refuse(error, tenant, call.claims, scope)
         finally:
             scopes.end(begun)
 
     def _needed(self, scope: Scope) -> bool:
         return self._resolution.concerns(_path(scope)) and scope.get("method") != "OPTIONS"
 
-    async def _serve(
-        self, tenant: Tenant, claims: Mapping[str, Any] | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def _enter(self, tenant: Tenant, claims: Mapping[str, Any] | None, scope: Scope, send: Send) -> _Answer:
         answer = _Answer(send, self._vary)
         # In place: what stands further out, such as a tracer, reads there what the application's router writes.
         scope[TENANCY], scope[TENANT], scope[CLAIMS] = self.tenancy, tenant, claims
         scope[SETTLING] = answer.settling
-        if self._resolution.by_path:
-            mounted = self._resolution.mounted(AsgiCall(scope))
-            if mounted is not None:
-                scope = {**scope, "root_path": str(scope.get("root_path") or "") + mounted}
-        try:
-            await self.app(scope, receive, answer)
-        except (TenantNotActive, TenantNotFound, TenantOutOfWindow) as error:
-            # It was suspended, or migrated, while the request was on its way in.
-            if answer.started or error.slug != tenant.slug:
-                raise
-            await _refuse(not_served(tenant.slug, error, claims), scope, send)
+        return answer
 
     def _at_hand(self, scope: Scope) -> Tenant | None:
         """The tenant, when one is needed and memory alone can tell. Whatever is not plain is left to ``_found``."""
@@ -203,6 +203,14 @@ class _Answer:
             message["headers"] = [*message.get("headers", ()), self._vary]
         self.started = True
         return self._send(message)
+
+    async def refuse(self, error: TenantError, tenant: Tenant, claims: Mapping[str, Any] | None, scope: Scope) -> None:
+        """Answer that the tenant was suspended, or migrated, while the request was on its way in. What happened to
+        another tenant, or after the answer began, is raised.
+        """
+        if self.started or error.slug != tenant.slug:
+            raise error
+        await _refuse(not_served(tenant.slug, error, claims), scope, self._send)
 
 
 def _path(scope: Scope) -> str:
