@@ -285,24 +285,28 @@ class SqliteFiles(Store):
     @contextmanager
     def construct(self, tenant: Tenant, *, at_once: bool = False) -> Iterator[Site]:
         path = self.path(tenant.location)
+        draft = draft_of(path)
         linked = False
         with faults(str(path)):
             made = make_directories(path.parent)
             if not made:
                 self._sweep(path)
-            site = FileSite(self, draft_of(path), new=True)
+            site = FileSite(self, draft, new=True)
             try:
                 yield site
                 site.finish()
-                sync(site.file)
-                for suffix in ("-wal", "-shm"):  # SQLite may replay a left-over -wal into the next file of this name
-                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                if not made:
+                    for suffix in ("-wal", "-shm"):  # SQLite may replay one that was left into the next of this name
+                        path.with_name(path.name + suffix).unlink(missing_ok=True)
                 if at_once:
-                    # Under both names until the record is written, so that `reclaim` knows it.
-                    os.link(site.file, path)
+                    # Under both names until the record is written, so that `reclaim` knows it. Before it is synced: the
+                    # file system then writes the content and the name in one go.
+                    os.link(draft, path)
                     linked = True
+                    sync(draft)
                 else:
-                    os.rename(site.file, path)
+                    sync(draft)
+                    os.rename(draft, path)
                 sync(path.parent)
                 if at_once:
                     self._write_records(site)
@@ -311,13 +315,13 @@ class SqliteFiles(Store):
                 if linked:
                     path.unlink()
                 for suffix in ("", *COMPANIONS):
-                    site.file.with_name(site.file.name + suffix).unlink(missing_ok=True)
+                    draft.with_name(draft.name + suffix).unlink(missing_ok=True)
                 for directory in made:
                     with suppress(OSError):
                         directory.rmdir()
                 raise
             if at_once:
-                site.file.unlink()
+                draft.unlink()
             else:
                 self._write_records(site)
 
@@ -569,6 +573,9 @@ def draft_of(path: Path, why: str = "making") -> Path:
 
 def make_directories(path: Path) -> list[Path]:
     """Make a directory and its parents; return those that were not there, innermost first."""
+    with suppress(FileExistsError, FileNotFoundError):
+        path.mkdir()  # most often it alone is missing
+        return [path]
     missing = []
     for directory in (path, *path.parents):
         if directory.exists():
