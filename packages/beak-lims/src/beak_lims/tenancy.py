@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 SLUG = r"[a-z][a-z0-9_]{0,62}"
 DATABASE = "beak_lims"  # of the embedded server
+# Kept open by a process: one for each thread that a server works with (see ``api.served``). What is opened beyond them
+# is closed after each use, and a new connection costs more than most requests.
+CONNECTIONS = 12
 
 
 @cache
@@ -42,6 +45,7 @@ def declare(settings: Settings) -> Tenancy:
             platform=platform,
             role_per_tenant=settings.tenant_roles,
             slugs=SlugRule(SLUG, f"Slug must match ^{SLUG}$", taken),
+            pool_size=CONNECTIONS,
         ),
         migrations=Migrations("beak_lims:migrations/tenant", metadata="beak_lims.models:metadata"),
         platform_migrations=Migrations("beak_lims:migrations/platform", metadata="beak_lims.models.platform:metadata"),
