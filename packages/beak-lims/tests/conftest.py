@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,6 @@ from uuid import uuid4
 
 import argon2
 import httpx
-import psycopg
 import pytest
 import sqlalchemy as sa
 import uvicorn
@@ -34,6 +34,7 @@ from beak_lims.tenancy import declare
 from tenantry import Tenancy
 from tenantry.http.serving import GuardedProtocol
 from tenantry.iam import passwords
+from tenantry.pytest_plugin import Copies
 
 PASSWORD = "Correct-Horse-7"
 SECRET = "the-secret-key-of-this-installation-0123456789"
@@ -137,37 +138,46 @@ class Installation:
             return Actor(self.client, tenant, user.uid, name, token, None if laboratory is None else uids[laboratory])
 
 
+def _prepare(url: str) -> None:
+    tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url))
+    tenancy.initialize()
+    tenancy.planner.plan(None, tenancy.head())
+    tenancy.close()
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_copies: Copies) -> Callable[[], AbstractContextManager[str]]:
+    """Databases with the control plane, the plan of a new tenant and no tenant, by their URL."""
+    return lambda: postgres_copies(_prepare)
+
+
+@pytest.fixture
+def database(databases: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """One of them for one test."""
+    with databases() as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
-def installation(postgres_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    server = sa.make_url(postgres_server_url)
-    name = f"lims_{uuid4().hex[:12]}"
-    plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    url = server.set(database=name).render_as_string(hide_password=False)
+def installation(
+    databases: Callable[[], AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
     home: Path = tmp_path_factory.mktemp("lims")
     kept, passwords._hasher = passwords._hasher, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url, BEAK_HOME=home, SECRET_KEY=SECRET))
-    try:
-        tenancy.initialize()
-        made: dict[str, dict[str, str]] = {}
-        for slug in ("alpha", "beta"):
-            tenancy.provision(slug, name=slug.title(), options={"initial_lab_name": "First"})
-            added = [add_laboratory(tenancy, slug, lab) for lab in ("First", "Second")]
-            made[slug] = {one.laboratory_name: one.laboratory_uid for one in added}
-        app = lims_app(tenancy)
-        with serving(app) as origin, httpx.Client(base_url=origin, timeout=30) as client:
-            yield Installation(tenancy, app, client, url, made)
-    finally:
-        tenancy.close()
-        passwords._hasher = kept
-        with psycopg.connect(plain, autocommit=True) as connection:
-            found = connection.execute("SELECT oid FROM pg_database WHERE datname = %s", [name]).fetchone()
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-            assert found is not None
-            roles = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%@{found[0]}"])
-            for (role,) in roles.fetchall():
-                connection.execute(f'DROP ROLE "{role}"'.encode())
+    with databases() as url:
+        tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url, BEAK_HOME=home, SECRET_KEY=SECRET))
+        try:
+            made: dict[str, dict[str, str]] = {}
+            for slug in ("alpha", "beta"):
+                tenancy.provision(slug, name=slug.title(), options={"initial_lab_name": "First"})
+                added = [add_laboratory(tenancy, slug, lab) for lab in ("First", "Second")]
+                made[slug] = {one.laboratory_name: one.laboratory_uid for one in added}
+            app = lims_app(tenancy)
+            with serving(app) as origin, httpx.Client(base_url=origin, timeout=30) as client:
+                yield Installation(tenancy, app, client, url, made)
+        finally:
+            tenancy.close()
+            passwords._hasher = kept
 
 
 @contextlib.contextmanager

@@ -96,11 +96,10 @@ def embedded_shell(bare_shell: Shell, tmp_path: Path) -> Iterator[Shell]:
 
 
 @pytest.fixture
-def platform(shell: Shell) -> Shell:
+def platform(bare_shell: Shell, database: str) -> Shell:
     """A shell whose database has the control plane."""
-    with tenancy_of(shell) as tenancy:
-        tenancy.initialize()
-    return shell
+    bare_shell.environment["BEAK_DATABASE_URL"] = database
+    return bare_shell
 
 
 @pytest.fixture
@@ -130,13 +129,14 @@ AND rolname LIKE '%%' || (SELECT oid::text FROM pg_database WHERE datname = curr
 
 
 @pytest.fixture
-def query(postgres_url: str) -> Query:
+def query(bare_shell: Shell) -> Query:
     """Asks the database itself, beside the application."""
+    return lambda statement, *values: ask(bare_shell.environment["BEAK_DATABASE_URL"], statement, *values)
 
-    def ask(statement: str, *values: object) -> list[tuple[object, ...]]:
-        plain = postgres_url.replace("postgresql+psycopg://", "postgresql://")
-        with psycopg.connect(plain, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode(), values or None)
-            return cursor.fetchall() if cursor.description else []
 
-    return ask
+def ask(url: str, statement: str, *values: object) -> list[tuple[object, ...]]:
+    """The rows that a statement gives, sent past the application."""
+    plain = url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode(), values or None)
+        return cursor.fetchall() if cursor.description else []

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from .conftest import ROLES, Query, Shell
+from .conftest import ROLES, Query, Shell, ask
 
 PROVISION = 'beak-lims tenant provision --name "Lab One" --slug one --admin-email a@one.example'
 
@@ -16,6 +16,12 @@ def plain_shell(bare_shell: Shell, non_superuser_url: str) -> Shell:
     """A shell whose database user may create schemas and roles, and nothing more."""
     bare_shell.environment["BEAK_DATABASE_URL"] = non_superuser_url
     return bare_shell
+
+
+@pytest.fixture
+def query(postgres_url: str) -> Query:
+    """Asks the same database as its superuser."""
+    return lambda statement, *values: ask(postgres_url, statement, *values)
 
 
 def user_of(shell: Shell) -> str:

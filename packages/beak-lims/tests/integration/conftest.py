@@ -14,24 +14,23 @@ from tenantry import Tenancy
 
 
 @pytest.fixture
-def settings(postgres_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+def settings(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     monkeypatch.chdir(tmp_path)  # no .env of the developer's
-    monkeypatch.setenv("BEAK_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("BEAK_DATABASE_URL", database)
     return Settings()
 
 
 @pytest.fixture
 def tenancy(settings: Settings) -> Iterator[Tenancy]:
     tenancy = declare(settings)
-    tenancy.initialize()
     yield tenancy
     tenancy.close()
 
 
 @pytest.fixture
-def owner(postgres_url: str) -> Iterator[sa.Connection]:
+def owner(database: str) -> Iterator[sa.Connection]:
     """A connection beside the tenancy's, of the user who owns everything."""
-    engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
     engine.dispose()

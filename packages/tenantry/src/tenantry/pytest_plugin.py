@@ -1,4 +1,4 @@
-"""pytest fixtures for code that needs a real PostgreSQL: a server per run, an empty database per test.
+"""pytest fixtures for code that needs a real PostgreSQL: a server per run, a database per test, empty or a copy.
 
 ``TENANTRY_TEST_POSTGRES_URL`` names a server to use; otherwise one embedded server is started for the whole run, shared
 by all xdist workers, and thrown away at its end. It does not sync to disk: what it holds is lost if the machine stops.
@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,6 +22,9 @@ import pytest
 if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import URL
+
+Prepare = Callable[[str], object]  # given the URL of an empty database
+Copies = Callable[[Prepare], AbstractContextManager[str]]
 
 SERVER_VARIABLE = "TENANTRY_TEST_POSTGRES_URL"
 SETTINGS = {
@@ -52,14 +55,50 @@ def postgres_server_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def postgres_url(postgres_server_url: str) -> Iterator[str]:
     """The URL of an empty database, dropped after the test with the roles that were made for it."""
+    with _database(postgres_server_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_copies(postgres_server_url: str) -> Iterator[Copies]:
+    """Called with a function, a copy of the database that the function prepares: a context manager that gives its URL
+    and drops it at the end.
+
+    The function is called once a run (once a worker, with xdist) with the URL of an empty database, and must leave no
+    connection to it open. A copy takes as long as an empty database, so a control plane and compiled plans are best
+    made once. Not tenants: their roles belong to the database in which they were made.
+    """
+    originals: dict[Prepare, str] = {}
+    with ExitStack() as stack:
+
+        def copy(prepare: Prepare) -> AbstractContextManager[str]:
+            if prepare not in originals:
+                url = stack.enter_context(_database(postgres_server_url))
+                prepare(url)
+                originals[prepare] = url
+            return _database(postgres_server_url, originals[prepare])
+
+        yield copy
+
+
+@pytest.fixture
+def postgres_copy(postgres_copies: Copies) -> Iterator[Callable[[Prepare], str]]:
+    """The same for one test: the URL, whose database is dropped after the test."""
+    with ExitStack() as stack:
+        yield lambda prepare: stack.enter_context(postgres_copies(prepare))
+
+
+@contextmanager
+def _database(server_url: str, original: str | None = None) -> Iterator[str]:
     from sqlalchemy import make_url
 
-    server = make_url(postgres_server_url)
+    server = make_url(server_url)
     name = f"test_{uuid4().hex[:16]}"
     with _connection(server) as connection:
         before = _roles_of(connection, name)
+        template = "" if original is None else f'TEMPLATE "{make_url(original).database}"'
         strategy = "" if os.environ.get(SERVER_VARIABLE) else "STRATEGY FILE_COPY"
-        connection.execute(f'CREATE DATABASE "{name}" {strategy}')
+        connection.execute(f'CREATE DATABASE "{name}" {template} {strategy}')
     try:
         yield _rendered(server.set(database=name))
     finally:

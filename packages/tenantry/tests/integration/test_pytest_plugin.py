@@ -36,6 +36,18 @@ def test_database(n, postgres_url, postgres_server_url):
     with Path("seen").open("a") as seen:
         seen.write(f"{postgres_server_url} {name} {os.environ.get('PYTEST_XDIST_WORKER', 'main')}\\n")
 
+def prepare(url):
+    with connect(url) as connection:
+        connection.execute("CREATE TABLE made ()")
+    with Path("prepared").open("a") as prepared:
+        prepared.write(make_url(url).database + "\\n")
+
+@pytest.mark.parametrize("n", range(3))
+def test_copy(n, postgres_copy):
+    with connect(postgres_copy(prepare)) as connection:
+        connection.execute("INSERT INTO made DEFAULT VALUES")
+        assert connection.execute("SELECT count(*) FROM made").fetchone() == (1,)
+
 def test_roles_are_gone(postgres_server_url):
     with connect(postgres_server_url) as connection:
         names = [name for name, in connection.execute("SELECT rolname FROM pg_roles").fetchall()]
@@ -64,6 +76,7 @@ def test_each_test_has_a_database_of_its_own_and_the_server_goes_at_the_end(tmp_
     seen = run_pytest(tmp_path)
 
     assert len({name for _, name, _ in seen}) == 4
+    assert len((tmp_path / "prepared").read_text().split()) == 1  # the copies were made of one
     [server] = {url for url, _, _ in seen}
     assert not Path(str(make_url(server).query["host"])).exists()
 

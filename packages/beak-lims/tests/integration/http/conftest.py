@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import argon2
 import psycopg
 import pytest
-import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
 
@@ -57,34 +56,23 @@ class Doors:
 
 
 @pytest.fixture(scope="module")
-def doors(postgres_server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    server = sa.make_url(postgres_server_url)
-    name = f"beak_{uuid4().hex[:12]}"
-    plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    url = server.set(database=name).render_as_string(hide_password=False)
+def doors(
+    databases: Callable[[], AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Doors]:
     home: Path = tmp_path_factory.mktemp("beak")
     # Thousands of logins are tried; what a hash costs is tested elsewhere.
     kept, passwords._hasher = passwords._hasher, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url, BEAK_HOME=home, SECRET_KEY=SECRET))
-    try:
-        tenancy.initialize()
-        for role in PlatformRole:
-            tenancy.iam.add_user(f"{role}@example.org", role.value, [role], password=PASSWORD)
-        application = app(tenancy, HttpSettings())
-        with serving(application) as origin:
-            yield Doors(tenancy, application, url, origin)
-    finally:
-        tenancy.close()
-        passwords._hasher = kept
-        with psycopg.connect(plain, autocommit=True) as connection:
-            found = connection.execute("SELECT oid FROM pg_database WHERE datname = %s", [name]).fetchone()
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-            assert found is not None
-            roles = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"%@{found[0]}"])
-            for (role,) in roles.fetchall():
-                connection.execute(f'DROP ROLE "{role}"'.encode())
+    with databases() as url:
+        tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url, BEAK_HOME=home, SECRET_KEY=SECRET))
+        try:
+            for role in PlatformRole:
+                tenancy.iam.add_user(f"{role}@example.org", role.value, [role], password=PASSWORD)
+            application = app(tenancy, HttpSettings())
+            with serving(application) as origin:
+                yield Doors(tenancy, application, url, origin)
+        finally:
+            tenancy.close()
+            passwords._hasher = kept
 
 
 @contextlib.contextmanager

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
 from beak_lims.settings import Settings
 from beak_lims.tenancy import declare
@@ -29,30 +27,10 @@ def whonet() -> Path:
 
 
 @pytest.fixture(scope="module")
-def module_url(postgres_server_url: str) -> Iterator[str]:
-    """A database of the module's own."""
-    server, name = make_url(postgres_server_url), f"test_{uuid4().hex[:16]}"
-    plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-        try:
-            yield server.set(database=name).render_as_string(hide_password=False)
-        finally:
-            roles = connection.execute(
-                "SELECT rolname FROM pg_roles WHERE rolname LIKE '%%' || "
-                "(SELECT oid::text FROM pg_database WHERE datname = %s)",
-                [name],
-            ).fetchall()
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-            for (role,) in roles:
-                connection.execute(f'DROP ROLE IF EXISTS "{role}"'.encode())
-
-
-@pytest.fixture(scope="module")
-def tenancy(module_url: str) -> Iterator[Tenancy]:
+def tenancy(databases: Callable[[], AbstractContextManager[str]]) -> Iterator[Tenancy]:
     """A tenancy with the tenant `one`."""
-    tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=module_url))
-    tenancy.initialize()
-    tenancy.provision("one", name="One")
-    yield tenancy
-    tenancy.close()
+    with databases() as url:
+        tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url))
+        tenancy.provision("one", name="One")
+        yield tenancy
+        tenancy.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -188,18 +189,38 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Counted:
     return counted
 
 
+def _store(kind: str, where: str) -> Store:
+    return PostgresSchemas(where, name="org_{slug}") if kind == "schema" else SqliteFiles(where, name="{slug}.db")
+
+
+def _upgraded(kind: str, where: str) -> None:
+    store = _store(kind, where)
+    Registry(store.control_engine, store.control_schema, store.describe()).upgrade()
+    store.close()
+
+
+def _with_registry(url: str) -> None:
+    _upgraded("schema", url)
+
+
+@pytest.fixture(scope="session")
+def root_with_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("original") / "storage"
+    _upgraded("file", str(root))
+    return root
+
+
 @pytest.fixture(params=["schema", "file"])
 def platform(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     """A platform with its tables and nobody in it."""
     monkeypatch.delenv("SECRET_KEY", raising=False)
     if request.param == "schema":
-        where = request.getfixturevalue("postgres_url")
-        store: Store = PostgresSchemas(where, name="org_{slug}")
+        where = request.getfixturevalue("postgres_copy")(_with_registry)
     else:
         where = str(tmp_path / "storage")
-        store = SqliteFiles(where, name="{slug}.db")
+        shutil.copytree(request.getfixturevalue("root_with_registry"), where)
+    store = _store(request.param, where)
     registry = Registry(store.control_engine, store.control_schema, store.describe())
-    registry.upgrade()
     clock, home = Clock(), tmp_path / "home"
     iam = Iam(registry, store.control_schema, PlatformSecret(None, home), clock=clock)
     yield Platform(store, registry, iam, clock, where, home)

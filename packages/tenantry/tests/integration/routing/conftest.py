@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from tenantry.pytest_plugin import Prepare
+
 APPLICATION = Path(__file__).parent / "application"
 sys.path.insert(0, str(APPLICATION))  # for the tests; the processes they start are told by PYTHONPATH
 
+from canaries import open_tenancy  # noqa: E402
 from house import House  # noqa: E402
 
 PROCESSES = 20
@@ -57,20 +61,40 @@ for child in children:
 """
 
 
+def _prepared(kind: str, where: str) -> None:
+    """The control plane, and the plan of a new tenant."""
+    tenancy = open_tenancy(kind, where)
+    tenancy.initialize()
+    tenancy.planner.plan(None, tenancy.head())
+    tenancy.close()
+
+
+def _prepared_database(url: str) -> None:
+    _prepared("schema", url)
+
+
+@pytest.fixture(scope="session")
+def prepared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("original") / "storage"
+    _prepared("file", str(root))
+    return root
+
+
 @pytest.fixture
-def schemas(postgres_url: str) -> Iterator[House]:
+def schemas(postgres_copy: Callable[[Prepare], str]) -> Iterator[House]:
     """The application on PostgreSQL, its control plane ready."""
-    house = House("schema", postgres_url)
-    house.open().initialize()
+    house = House("schema", postgres_copy(_prepared_database))
+    house.open()
     yield house
     house.close()
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[House]:
+def files(tmp_path: Path, prepared_root: Path) -> Iterator[House]:
     """The application on SQLite, its control plane ready."""
+    shutil.copytree(prepared_root, tmp_path / "storage")
     house = House("file", str(tmp_path / "storage"))
-    house.open().initialize()
+    house.open()
     yield house
     house.close()
 
