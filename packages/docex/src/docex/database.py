@@ -20,8 +20,9 @@ from docex.config.settings import DatabaseSettings, Settings
 from docex.context import UserContext
 from docex.errors import ClosedError, DatabaseError, TenantRequired
 from docex.settling import settle, settle_all
+from docex.sqlite_files import tune
 from docex.tenancy import close_all, ensure, existing, postgres_url, tenancy_for, tenant_errors, tenants
-from tenantry import Migrations, Tenancy
+from tenantry import Migrations, Tenancy, scope
 from tenantry.errors import StoreError, StoreMissing, TenancyError
 from tenantry.migrations import online
 from tenantry.stores.faults import faults
@@ -55,6 +56,9 @@ class Database(Protocol):
 
         ``write``: on SQLite take the write lock at once, for work that reads first and writes later.
         """
+
+    def connection(self, *, write: bool = False) -> AbstractContextManager[sa.Connection]:
+        """The same without an ORM session, which takes longer to make than many a statement takes to run."""
 
     def close(self) -> None:
         """Refuse further sessions. Connections are shared with other objects and stay with their pool."""
@@ -132,18 +136,31 @@ class TenantDatabase(_Work):
         super().__init__(tenant_id, user_context, enforced)
         self._id = tenant_id
         self._tenancy = tenancy
+        self._place = f"the database of tenant {tenant_id!r}"
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[Session]:
         """See :class:`Database`."""
         if self._closed:
             raise ClosedError()
-        place = f"the database of tenant {self._id!r}"
-        with tenant_errors(self._id), faults(place, missing=self._missing):
+        with tenant_errors(self._id), faults(self._place, missing=self._missing):
             with self._tenancy.session(self._id, write=write) as session:
                 yield session
             if write:
-                _settle(session)
+                _settle(session.get_bind().engine)
+
+    @contextmanager
+    def connection(self, *, write: bool = False) -> Iterator[sa.Connection]:
+        """See :class:`Database`."""
+        if self._closed:
+            raise ClosedError()
+        with tenant_errors(self._id), faults(self._place, missing=self._missing):
+            scope.check(self._id)
+            engine = self._tenancy.store.engine(self._tenancy.directory.tenant(self._id), write=write)
+            with engine.begin() as connection:
+                yield connection
+            if write:
+                _settle(engine)
 
     def _missing(self, place: str) -> TenancyError:
         """What it means that a table is not there. Said after a failure, so it may cost a look."""
@@ -174,11 +191,21 @@ class SingleDatabase(_Work):
             with Session(self._engines[write]) as session, session.begin():
                 yield session
             if write:
-                _settle(session)
+                _settle(self._engines[write])
+
+    @contextmanager
+    def connection(self, *, write: bool = False) -> Iterator[sa.Connection]:
+        """See :class:`Database`."""
+        if self._closed:
+            raise ClosedError()
+        with tenant_errors(""), faults(self._place):
+            with self._engines[write].begin() as connection:
+                yield connection
+            if write:
+                _settle(self._engines[write])
 
 
-def _settle(session: Session) -> None:
-    engine = session.get_bind().engine
+def _settle(engine: sa.Engine) -> None:
     if engine.dialect.name == "sqlite":
         settle(engine)
 
@@ -206,10 +233,13 @@ def _engines_for(settings: DatabaseSettings) -> dict[bool, sa.Engine]:
         path = Path(_place(settings))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o644)
-        return {
+        engines = {
             write: engine_for(path, begin="BEGIN IMMEDIATE" if write else "BEGIN", foreign_keys=True)
             for write in (False, True)
         }
+        for engine in engines.values():
+            tune(engine, settings.sqlite.synchronous)
+        return engines
     engine = sa.create_engine(
         postgres_url(settings.postgres),
         pool_size=settings.pool_size,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement
@@ -191,12 +193,13 @@ class DocBasket:
             raise DocumentNotFound(document_id)
         with opened(file_path, name) as source, self.storage.receive(source.reader, source.source) as staged:
             plain = self.draft(source, staged, present.document_type, None, document_id)
-            described = _description(source, Path(plain.name).suffix, plain)
-            draft = Draft(**{**vars(plain), "metadata": encoded(described)})
-            self._publish([draft])
+            draft = replace(plain, metadata=encoded(_description(source, PurePath(plain.name).suffix, plain)))
+            self._secure_present(document_id)
+            # Durable even if the row has the text as well: the next version will take that text away.
+            self._publish([draft], durable=True)
             try:
                 self.storage.link(self.storage.content_key(staged.checksum, draft.path), self._readable(draft.path))
-                return Document(self, self._intake.replace(document_id, draft, self.storage.publish))
+                return Document(self, self._intake.replace(document_id, draft))
             except BaseException:
                 self._take_back([draft])
                 raise
@@ -214,8 +217,9 @@ class DocBasket:
             raise DocumentError(f"document_type must be text of 1 to {LONGEST_TYPE} characters")
         given = dict(metadata or {})
         original = str(given.setdefault(MetadataKey.ORIGINAL_FILENAME.value, source.name))
-        stem = sanitise(Path(original).stem)
-        suffix = sanitise_suffix(Path(source.name).suffix or Path(original).suffix)
+        named = PurePath(original)
+        stem = sanitise(named.stem)
+        suffix = sanitise_suffix((named if original == source.name else PurePath(source.name)).suffix or named.suffix)
         text = text_of(suffix, staged.sample, staged.data)
         # The last part tells versions apart; which is the how-manyeth is said by the history.
         version = "" if document_id is None else f"_{new_id('fhi')[-8:]}"
@@ -241,7 +245,7 @@ class DocBasket:
         try:
             for draft in drafts:
                 linked.append(self._linked(draft))
-            results = self._intake.add(linked, self.storage.publish)
+            results = self._intake.add(linked)
         except BaseException:
             self._take_back(linked or drafts)
             raise
@@ -447,14 +451,34 @@ class DocBasket:
     def _readable(self, path: str) -> str:
         return f"{self.folder}/{path}"
 
-    def _publish(self, drafts: Sequence[Draft]) -> None:
-        missing: dict[str, Staged] = {}
+    def _publish(self, drafts: Sequence[Draft], *, durable: bool = False) -> None:
+        """Store the contents that are not there yet.
+
+        A text is in the document's row as well, which the database makes safe from a power failure; should its file
+        be lost in one, it is read from there. So only other contents, or all if they are to be ``durable``, are waited
+        for until the disk has them, also those that came as a text before.
+        """
+        missing: dict[bool, dict[str, Staged]] = {True: {}, False: {}}
         for draft in drafts:
-            key = self.storage.content_key(draft.staged.checksum, draft.path)
-            if key not in missing and not self.storage.exists(key):
-                missing[key] = draft.staged
-        if missing:
-            self.storage.publish([(staged, key) for key, staged in missing.items()])
+            key, needed = self.storage.content_key(draft.staged.checksum, draft.path), durable or draft.text is None
+            if key in missing[True] or (not needed and key in missing[False]):
+                continue
+            if not (self.storage.secure(key, draft.staged.size) if needed else self.storage.exists(key)):
+                missing[needed][key] = draft.staged
+        for needed, contents in missing.items():
+            if contents:
+                self.storage.publish([(staged, key) for key, staged in contents.items()], durable=needed)
+
+    def _secure_present(self, document_id: str) -> None:
+        """Make the content that a document has now safe without the text in its row, which is about to be replaced."""
+        present = self.documents.version(document_id)
+        if present.key is None or present.place != self.storage.place or present.size is None:
+            return
+        if not self.storage.secure(present.key, present.size):
+            text = self.documents.content_in_row(document_id, present.checksum)
+            if text is not None:
+                with self.storage.receive(io.BytesIO(text), present.path) as staged:
+                    self.storage.publish([(staged, present.key)])
 
     def _linked(self, draft: Draft) -> Draft:
         key = self.storage.content_key(draft.staged.checksum, draft.path)
@@ -463,7 +487,7 @@ class DocBasket:
         except FileExistsError:
             # Two ids of documents with one name end alike: more of the id tells them apart.
             longer = draft.path.replace(f"_{draft.id[-6:]}", f"_{draft.id[4:]}", 1)
-            draft = Draft(**{**vars(draft), "path": longer})
+            draft = replace(draft, path=longer)
             self.storage.link(key, self._readable(longer))
         return draft
 

@@ -2,12 +2,14 @@
 
 A kill leaves bytes that no row counts, readable paths to nothing, and temporary files; all are removed. What other
 causes leave - a row without its bytes, wrong bytes, a wrong count - is told, and mended where nothing has to be
-invented: bytes that a readable path still has are put back, counts are made anew. Nothing is mended unless asked for.
+invented: bytes that a readable path or a row still has are put back, counts are made anew. Nothing is mended unless
+asked for. A power failure can take the files of texts that were added just before; this puts them back.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import time
 from collections import Counter
@@ -22,6 +24,7 @@ from docex.errors import StorageError
 from docex.models.holdings import USAGE_ID, ContentRow, UsageRow
 from docex.models.tables import DocumentRow, FileHistoryRow, table_of
 from docex.services import audit, content_service, usage_service
+from docex.services.document_service import whole
 from docex.storage.base import CHUNK
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ logger = logging.getLogger(__name__)
 FRESH = 3600.0  # seconds; what is younger may belong to work that is under way
 
 _content = table_of(ContentRow)
+_document = table_of(DocumentRow)
 _history = table_of(FileHistoryRow)
 
 
@@ -138,7 +142,9 @@ class _Check:
                     if mended or not self._mend:
                         self._found("stray content", stored.key, mended)
             elif stored.size != row.size or (self._verify and not self._whole(storage, row.key, row.checksum)):
-                self._damaged(storage, row.key, row.checksum)
+                mended = self._mend and self._restored(storage, row.key, row.checksum)
+                detail = "" if mended else f"its bytes are not those of {row.checksum}; restore it from a backup"
+                self._found("damaged content", row.key, mended, detail)
         for row in rows:
             if row.key not in seen and row.refs > 0 and not storage.exists(row.key):
                 with self._db.session() as session:
@@ -150,9 +156,6 @@ class _Check:
                 mended = self._mend and self._restored(storage, row.key, row.checksum)
                 self._found("missing content", row.key, mended, f"held {row.refs} times")
 
-    def _damaged(self, storage: Storage, key: str, checksum: str) -> None:
-        self._found("damaged content", key, False, f"its bytes are not those of {checksum}; restore it from a backup")
-
     def _whole(self, storage: Storage, key: str, checksum: str) -> bool:
         digest = hashlib.sha256()
         with storage.open(key) as file:
@@ -161,8 +164,9 @@ class _Check:
         return digest.hexdigest() == checksum
 
     def _restored(self, storage: Storage, key: str, checksum: str) -> bool:
-        """Put a content back that a readable path still has."""
-        for readable in self._readable(storage.place, checksum):
+        """Put a content back that a readable path or, of a text, a document's row still has."""
+        readable_at = list(self._readable(storage.place, checksum))
+        for readable in readable_at:
             try:
                 if storage.exists(readable) and self._whole(storage, readable, checksum):
                     with storage.open(readable) as file, storage.receive(file, readable) as staged:
@@ -170,7 +174,27 @@ class _Check:
                     return True
             except (FileNotFoundError, StorageError) as error:
                 logger.warning("%s could not be read: %s", readable, error)
-        return False
+        return self._rewritten(storage, key, checksum, readable_at)
+
+    def _rewritten(self, storage: Storage, key: str, checksum: str, readable_at: Sequence[str]) -> bool:
+        """Write a text again from a row that keeps it: what is needed after a power failure."""
+        query = select(_document.c.raw_content).where(
+            _document.c.basket_id.in_([basket.id for basket in self._baskets]),  # as the index wants it
+            _document.c.checksum == checksum,
+            _document.c.raw_content.is_not(None),
+        )
+        with self._db.session() as session:
+            text = session.connection().execute(query.limit(1)).scalar_one_or_none()
+        content = None if text is None else whole(text, checksum)
+        if content is None:
+            return False
+        with storage.receive(io.BytesIO(content), key) as staged:
+            storage.publish([(staged, key)])
+        for readable in readable_at:
+            if storage.exists(readable):  # it leads to the file as it was
+                storage.unlink(readable)
+                storage.link(key, readable)
+        return True
 
     def _readable(self, place: str, checksum: str) -> Iterator[str]:
         folders = {basket.id: basket.folder for basket in self._baskets}

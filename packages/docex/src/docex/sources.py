@@ -72,7 +72,7 @@ def _file(path: str, name: str | None) -> Iterator[Source]:
         yield Source(
             cast("BinaryIO", _File(descriptor, path, before)),
             storable(path),
-            storable(name or Path(path).name),
+            storable(name or os.path.basename(path)),
             before.st_mtime,
         )
     finally:
@@ -91,7 +91,8 @@ class _File:
     def read(self, size: int) -> bytes:
         """The next bytes. :raises DocumentRejected: the file cannot be read, or is not as it was."""
         try:
-            part = os.read(self._descriptor, size)
+            # One byte more than there should be, which tells of a file that has grown.
+            part = os.read(self._descriptor, min(size, max(self._left, 0) + 1))
         except OSError as error:
             raise DocumentRejected(self._path, f"{error.strerror}.") from error
         self._left -= len(part)

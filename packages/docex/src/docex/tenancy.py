@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from sqlalchemy.engine import URL
 
 from docex.config.docex_config import DocEXConfig
-from docex.config.settings import PLACEHOLDER, DatabaseSettings, PostgresSettings, Settings
+from docex.config.settings import PLACEHOLDER, DatabaseSettings, PostgresSettings, Settings, SqliteSettings
 from docex.errors import (
     DatabaseError,
     DocexError,
@@ -31,9 +31,10 @@ from docex.errors import (
     TenantNotServed,
     TenantProvisioningError,
 )
+from docex.sqlite_files import DocumentFiles
 from docex.storage import storage_base
 from docex.storage.saved import DocumentContents
-from tenantry import Migrations, NameTemplate, SlugRule, SqliteFiles, Tenancy
+from tenantry import Migrations, NameTemplate, SlugRule, Tenancy
 from tenantry.errors import (
     MigrationFailed,
     NameRejected,
@@ -105,7 +106,7 @@ def close_all() -> None:
 
 
 def _declare(database: DatabaseSettings, contents: Path) -> Tenancy:
-    store = _schemas(database) if database.type == "postgres" else _files(database.sqlite.path_template)
+    store = _schemas(database) if database.type == "postgres" else _files(database.sqlite)
     return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"), files=[DocumentContents(contents)])
 
 
@@ -125,13 +126,16 @@ def _schemas(database: DatabaseSettings) -> PostgresSchemas:
     return store
 
 
-def _files(path_template: str) -> SqliteFiles:
+def _files(sqlite: SqliteSettings) -> DocumentFiles:
     """The template cut into the root, up to the first part that holds the tenant's id, and the rest."""
-    parts = PurePosixPath(os.path.expanduser(path_template)).parts
+    parts = PurePosixPath(os.path.expanduser(sqlite.path_template)).parts
     first = next((index for index, part in enumerate(parts) if "{" in part), len(parts))
     root, below = Path(*parts[:first]), "/".join(parts[first:])
-    return SqliteFiles(
-        os.path.abspath(root), NameTemplate(below, placeholder=PLACEHOLDER), slugs=slug_rule(_registry_file_ids(below))
+    return DocumentFiles(
+        os.path.abspath(root),
+        NameTemplate(below, placeholder=PLACEHOLDER),
+        slugs=slug_rule(_registry_file_ids(below)),
+        synchronous=sqlite.synchronous,
     )
 
 

@@ -48,6 +48,7 @@ class SqliteSettings(Section):
 
     path: str = Field(default="docex.db", min_length=1)  # without multi-tenancy
     path_template: Template = "storage/tenant_{tenant_id}/docex.db"  # one file per tenant
+    synchronous: Literal["full", "normal"] = "full"  # what a commit waits for: see docex.sqlite_files
 
 
 class PostgresSettings(Section):

@@ -6,6 +6,7 @@ Documents of other baskets do not exist here. What comes in is written by :mod:`
 from __future__ import annotations
 
 import builtins
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from docex.models.tables import (
     table_of,
 )
 from docex.services import audit, content_service, cursors, texts, usage_service
-from docex.services.details import DETAILS, Details
+from docex.services.details import DETAILS, Details, read
 from docex.services.listing import paged
 
 DELETED = "DOCUMENT_DELETED"  # type of the event that tells of a removed document
@@ -83,9 +84,9 @@ class DocumentService:
     def get(self, document_id: str) -> Details | None:
         """The document of an id."""
         access.check(self._db, access.READ)
-        with self._db.session() as session:
-            row = session.connection().execute(self._query(_document.c.id == document_id)).one_or_none()
-            return None if row is None else Details(*row)
+        with self._db.connection() as connection:
+            found = read(connection, self._query(_document.c.id == document_id))
+        return found[0] if found else None
 
     def row(self, document_id: str) -> dict[str, Any] | None:
         """The document of an id with its source, version and users."""
@@ -121,8 +122,8 @@ class DocumentService:
             offset=offset,
             last=DocumentRow.id,
         )
-        with self._db.session() as session:
-            return [Details(*row) for row in session.connection().execute(query).all()]
+        with self._db.connection() as connection:
+            return read(connection, query)
 
     def page(
         self,
@@ -153,8 +154,8 @@ class DocumentService:
         query = paged(
             query, ORDERS, order_by=order_by, order_desc=order_desc, limit=size + 1, offset=None, last=DocumentRow.id
         )
-        with self._db.session() as session:
-            found = [Details(*row) for row in session.connection().execute(query).all()]
+        with self._db.connection() as connection:
+            found = read(connection, query)
         if len(found) <= size:
             return found, None
         shown = found[:size]
@@ -183,8 +184,8 @@ class DocumentService:
             last=DocumentRow.id,
         )
         times = {name for name in names if name in ("created_at", "updated_at")}
-        with self._db.session() as session:
-            found = [dict(zip(names, row, strict=True)) for row in session.connection().execute(query).all()]
+        with self._db.connection() as connection:
+            found = [dict(zip(names, row, strict=True)) for row in connection.execute(query).all()]
         for row in found:
             for name in times:
                 row[name] = row[name].isoformat()
@@ -194,8 +195,8 @@ class DocumentService:
         """How many of the basket's documents meet the conditions."""
         access.check(self._db, access.READ)
         query = select(func.count()).select_from(_document).where(self._here(few), *where)
-        with self._db.session() as session:
-            return int(session.connection().execute(query).scalar_one())
+        with self._db.connection() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def versions(self, document_id: str) -> builtins.list[dict[str, Any]]:
         """The document's contents, oldest first."""
@@ -224,6 +225,16 @@ class DocumentService:
         access.check(self._db, access.READ)
         with self._db.session() as session:
             return self._version(session.connection(), document_id, number)
+
+    def content_in_row(self, document_id: str, checksum: str | None) -> bytes | None:
+        """The content of this checksum from the document's own row; None unless it is a text that is kept there."""
+        access.check(self._db, access.READ)
+        query = select(_document.c.raw_content).where(
+            _document.c.id == document_id, _document.c.basket_id == self._basket_id, _document.c.checksum == checksum
+        )
+        with self._db.session() as session:
+            text = session.connection().execute(query).scalar_one_or_none()
+        return None if text is None else whole(text, checksum)
 
     def operations(self, document_id: str) -> builtins.list[dict[str, Any]]:
         """What was done with the document, oldest first."""
@@ -382,6 +393,12 @@ def told(db: Database, basket_id: str, kind: str, document_id: str | None, data:
         "user_id": db.user_id,
         "attempts": 0,
     }
+
+
+def whole(text: str, checksum: str | None) -> bytes | None:
+    """The bytes of a text that a row keeps, if they are those of the checksum."""
+    content = text.encode("utf-8", "surrogatepass")
+    return content if hashlib.sha256(content).hexdigest() == checksum else None
 
 
 def lock_basket(connection: Connection, basket_id: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
+from typing import NoReturn, cast
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
@@ -33,6 +35,14 @@ _CHARGE = (
     .returning(_table.c.documents)
 )
 
+# The same past SQLAlchemy, whose work would be most of its time.
+_CHARGE_SQLITE = (
+    "UPDATE usage SET documents = documents + :more_documents, bytes = bytes + :more_bytes"
+    f" WHERE id = {USAGE_ID}"
+    " AND (:more_documents <= 0 OR max_documents IS NULL OR documents + :more_documents <= max_documents)"
+    " AND (:more_bytes <= 0 OR max_bytes IS NULL OR bytes + :more_bytes <= max_bytes)"
+)
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -49,12 +59,25 @@ def charge(connection: Connection, documents: int, size: int) -> None:
 
     :raises QuotaExceeded: the tenant would hold more than it may.
     """
+    if not charged(connection, documents, size):
+        refuse(connection, documents, size)
+
+
+def refuse(connection: Connection, documents: int, size: int) -> NoReturn:
+    """:raises QuotaExceeded: the tenant would hold more than it may; says what it holds."""
+    held = Usage(*_row(connection))
+    if held.max_documents is not None and documents > 0 and held.documents + documents > held.max_documents:
+        raise QuotaExceeded(f"{held.documents} documents", f"{held.max_documents}")
+    raise QuotaExceeded(f"{held.bytes} bytes and this needs {size} more", f"{held.max_bytes}")
+
+
+def charged(connection: Connection, documents: int, size: int) -> bool:
+    """The same as :func:`charge`; tells whether it could be."""
     given = {"more_documents": documents, "more_bytes": size}
-    if connection.execute(_CHARGE, given).one_or_none() is None:
-        held = Usage(*_row(connection))
-        if held.max_documents is not None and documents > 0 and held.documents + documents > held.max_documents:
-            raise QuotaExceeded(f"{held.documents} documents", f"{held.max_documents}")
-        raise QuotaExceeded(f"{held.bytes} bytes and this needs {size} more", f"{held.max_bytes}")
+    if connection.dialect.name != "sqlite":
+        return connection.execute(_CHARGE, given).one_or_none() is not None
+    driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+    return driver.execute(_CHARGE_SQLITE, given).rowcount > 0
 
 
 def measured(connection: Connection) -> tuple[int, int]:

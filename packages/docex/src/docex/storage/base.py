@@ -64,17 +64,24 @@ class Storage(Protocol):
     def content_key(self, checksum: str, readable: str) -> str:
         """Under which key a content that is not there yet is to be kept. ``readable`` names it for people."""
 
-    def publish(self, contents: Sequence[tuple[Staged, str]]) -> None:
+    def publish(self, contents: Sequence[tuple[Staged, str]], *, durable: bool = True) -> None:
         """Keep contents under keys, each whole or not at all, and safe from a power failure when this returns.
 
-        A key that is taken holds the same content, or the rest of a broken write: it is replaced.
+        A key that is taken holds the same content, or the rest of a broken write: it is replaced. ``durable`` is False
+        for contents that can be had from elsewhere after a power failure; they need not be safe from one yet.
         """
 
     def exists(self, key: str) -> bool:
         """Whether there is a content under the key."""
 
-    def open(self, key: str, start: int = 0) -> BinaryIO:
-        """A content from byte ``start`` on. :raises FileNotFoundError: there is none."""
+    def secure(self, key: str, size: int) -> bool:
+        """Make a content that is there safe from a power failure; False if there is none of so many bytes."""
+
+    def open(self, key: str, start: int = 0, size: int | None = None) -> BinaryIO:
+        """A content from byte ``start`` on.
+
+        :raises FileNotFoundError: there is none, or not one of ``size`` bytes: what a power failure can leave.
+        """
 
     def delete(self, key: str) -> None:
         """Remove a content; one that is not there is passed over."""

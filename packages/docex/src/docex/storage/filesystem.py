@@ -62,21 +62,41 @@ class FilesystemStorage:
         """See :class:`~docex.storage.base.Storage`."""
         return f"{CONTENT}/{checksum[:2]}/{checksum}"
 
-    def publish(self, contents: Sequence[tuple[Staged, str]]) -> None:
+    def publish(self, contents: Sequence[tuple[Staged, str]], *, durable: bool = True) -> None:
         """See :class:`~docex.storage.base.Storage`."""
+        one_by_one = durable and len(contents) <= FEW
         try:
             for content, key in contents:
-                self._place(content, self._path(key), sync=len(contents) <= FEW)
-            if len(contents) > FEW:
+                self._place(content, self._path(key), sync=one_by_one, durable=durable)
+            if durable and not one_by_one:
                 _sync_all([self._path(key) for _, key in contents])
         except OSError as error:
             raise StorageError(self._root, f"a content cannot be kept: {error.strerror}.") from error
 
     def exists(self, key: str) -> bool:
-        """See :class:`~docex.storage.base.Storage`."""
-        return os.path.isfile(self._path(key))
+        """See :class:`~docex.storage.base.Storage`. Links on the way are refused by what reads or writes."""
+        return os.path.isfile("/".join((self._root, *_parts(key))))
 
-    def open(self, key: str, start: int = 0) -> BinaryIO:
+    def secure(self, key: str, size: int) -> bool:
+        """See :class:`~docex.storage.base.Storage`."""
+        path = self._path(key)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _refused(key, path, error) from error
+        try:
+            if os.fstat(descriptor).st_size != size:
+                return False
+            os.fsync(descriptor)
+        except OSError as error:
+            raise StorageError(path, f"{error.strerror}.") from error
+        finally:
+            os.close(descriptor)
+        return True
+
+    def open(self, key: str, start: int = 0, size: int | None = None) -> BinaryIO:
         """See :class:`~docex.storage.base.Storage`."""
         path = self._path(key)
         try:
@@ -84,9 +104,10 @@ class FilesystemStorage:
         except FileNotFoundError:
             raise
         except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise KeyRejected(key, "it is a symbolic link.") from error
-            raise StorageError(path, f"{error.strerror}.") from error
+            raise _refused(key, path, error) from error
+        if size is not None and os.fstat(file.fileno()).st_size != size:
+            file.close()
+            raise FileNotFoundError(errno.ENOENT, "the file is not whole", path)
         file.seek(start)
         return file
 
@@ -161,11 +182,11 @@ class FilesystemStorage:
 
     def _temporary(self) -> Path:
         folder = os.path.join(self._root, CONTENT)
-        self._make(folder)
+        self._make(folder, durable=True)
         return Path(folder, f"{TEMPORARY}{secrets.token_hex(8)}")
 
-    def _place(self, content: Staged, target: str, *, sync: bool) -> None:
-        if _holds(target, content):
+    def _place(self, content: Staged, target: str, *, sync: bool, durable: bool) -> None:
+        if os.path.lexists(target) and _holds(target, content):
             if sync:
                 _sync(target)
             return
@@ -175,7 +196,7 @@ class FilesystemStorage:
             try:
                 descriptor = self._copied(content, temporary)
             except FileNotFoundError:
-                self._make(folder)
+                self._make(folder, durable=durable)
                 descriptor = self._copied(content, temporary)
             try:
                 self._name(temporary, target, content)
@@ -221,7 +242,7 @@ class FilesystemStorage:
             raise
         return descriptor
 
-    def _make(self, folder: str) -> None:
+    def _make(self, folder: str, *, durable: bool) -> None:
         missing = []
         while not os.path.isdir(folder):
             missing.append(folder)
@@ -230,15 +251,20 @@ class FilesystemStorage:
             for directory in reversed(missing):
                 with suppress(FileExistsError):
                     os.mkdir(directory)
-                _sync(os.path.dirname(directory))
+                if durable:
+                    _sync(os.path.dirname(directory))
         except OSError as error:
             raise StorageError(self._root, f"{error.strerror}.") from error
         self._refuse_links(os.path.join(self._root, CONTENT))
 
     def _path(self, key: str) -> str:
-        parts = _parts(key)
-        self._refuse_links(*(os.path.join(self._root, *parts[: index + 1]) for index in range(len(parts) - 1)))
-        return os.path.join(self._root, *parts)
+        *folders, name = _parts(key)
+        path, below = self._root, []
+        for folder in folders:
+            path = f"{path}/{folder}"
+            below.append(path)
+        self._refuse_links(*below)
+        return f"{path}/{name}"
 
     def _refuse_links(self, *below: str) -> None:
         for directory in (*self._above, *below):
@@ -263,6 +289,12 @@ def probe(directory: Path, *, keep: bool) -> None:
         for parent in made:
             with suppress(OSError):  # another process may have begun to use it
                 parent.rmdir()
+
+
+def _refused(key: str, path: str, error: OSError) -> KeyRejected | StorageError:
+    if error.errno == errno.ELOOP:
+        return KeyRejected(key, "it is a symbolic link.")
+    return StorageError(path, f"{error.strerror}.")
 
 
 def _parts(key: str) -> tuple[str, ...]:

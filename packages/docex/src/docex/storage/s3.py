@@ -63,7 +63,7 @@ class S3Storage:
         """See :class:`~docex.storage.base.Storage`."""
         return f"{CONTENT}/{checksum[:2]}/{checksum}"
 
-    def publish(self, contents: Sequence[tuple[Staged, str]]) -> None:
+    def publish(self, contents: Sequence[tuple[Staged, str]], *, durable: bool = True) -> None:
         """See :class:`~docex.storage.base.Storage`."""
         self._make_bucket()
         if len(contents) == 1:
@@ -76,17 +76,24 @@ class S3Storage:
     def exists(self, key: str) -> bool:
         """See :class:`~docex.storage.base.Storage`."""
         try:
-            with self._faults(key):
-                self._client.head_object(Bucket=self.bucket, Key=self._key(key))
+            self._size(key)
         except FileNotFoundError:
             return False
         return True
 
-    def open(self, key: str, start: int = 0) -> BinaryIO:
+    def secure(self, key: str, size: int) -> bool:
+        """See :class:`~docex.storage.base.Storage`. What S3 has taken is safe."""
+        try:
+            return self._size(key) == size
+        except FileNotFoundError:
+            return False
+
+    def open(self, key: str, start: int = 0, size: int | None = None) -> BinaryIO:
         """See :class:`~docex.storage.base.Storage`."""
-        with self._faults(key):
-            size = self._client.head_object(Bucket=self.bucket, Key=self._key(key))["ContentLength"]
-        return io.BufferedReader(_Object(self, key, size, start), WINDOW)
+        found = self._size(key)
+        if size is not None and found != size:
+            raise FileNotFoundError(key)
+        return io.BufferedReader(_Object(self, key, found, start), WINDOW)
 
     def read(self, key: str, start: int) -> Any:
         """The bytes of an object from ``start`` on, as boto3 streams them."""
@@ -186,6 +193,10 @@ class S3Storage:
 
     def _key(self, key: str) -> str:
         return self.prefix + "/".join(_part(part) for part in key.split("/"))
+
+    def _size(self, key: str) -> int:
+        with self._faults(key):
+            return int(self._client.head_object(Bucket=self.bucket, Key=self._key(key))["ContentLength"])
 
     def _put(self, content: Staged, key: str) -> None:
         name = self._key(key)
