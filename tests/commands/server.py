@@ -1,7 +1,7 @@
 """Runs the installed commands in processes forked off this one, which has loaded their libraries already.
 
 Loading them takes longer than most commands, and the tests run thousands. What is forked is a process of its own, with
-the caller's arguments, directory, environment and open files; our own packages are loaded anew in each. Linux only.
+the caller's arguments, directory, environment and open files. Linux only.
 Usage: ``server.py SOCKET``; ends when its standard input is closed.
 """
 
@@ -43,6 +43,18 @@ LIBRARIES = (
     "sqlalchemy.orm",
     "typer",
     "uvicorn",
+    # Ours, too: they take nothing from their surroundings while they are loaded.
+    "beak_lims.cli",
+    "beak_lims.models",
+    "beak_lims.tenancy",
+    "docex.cli",
+    "docex.application",
+    "docex.tenancy",
+    "tenantry.cli.__main__",
+    "tenantry.archive.archives",
+    "tenantry.fleet.fleet",
+    "tenantry.iam.iam",
+    "tenantry.tenancy",
 )
 
 
