@@ -1,6 +1,6 @@
 """A laboratory with a million results: the next page of its worklist, and the copies of 100,000 results renewed.
 
-Rows are read as objects through the ORM, as the API reads them.
+Read through the ORM, as the API does.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _worklist(tenancy: Tenancy, laboratory_uid: str) -> tuple[float, float, floa
             start = time.perf_counter()
             found = result_worklist(session, context, after=after)
             pages.append(time.perf_counter() - start)
-            last = found[-1][0]
+            last = found[-1]
             after = Place(last.priority, last.due_date, last.uid)
             session.expunge_all()
     return first, statistics.median(pages), max(pages), one, samples

@@ -3,23 +3,27 @@
 Sessions that are bound to a context write an entry for every row that they make, change or remove. ``act`` names what
 such changes are part of; ``note`` writes down an act that changes no row, such as a login. Encrypted columns go into an
 entry as they are kept, and a column marked ``info={"audited": False}`` not at all.
+
+The entries of a transaction are written together, just before it commits: what rolls back leaves none.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import event, text
 from sqlalchemy import inspect as inspected
-from sqlalchemy.orm import MANYTOMANY, Mapper, Session
+from sqlalchemy.orm import MANYTOMANY, Mapper, Session, SessionTransaction
 
 from beak_lims.crypto import keyring
-from beak_lims.models.audit_log import AuditLog
 from beak_lims.models.base import LabRecord, Record
 from beak_lims.models.encrypted import EncryptedDate, EncryptedText
+from tenantry.registry.uids import new_uid
 
 if TYPE_CHECKING:
     from beak_lims.context import LabContext
@@ -29,6 +33,19 @@ ACT = "beak_lims.act"
 LEFT_OUT = frozenset({"uid", "created_at", "created_by_uid", "updated_at", "updated_by_uid"})
 SECRET = frozenset({"hashed_password"})  # never repeated anywhere; an entry tells that it changed
 HIDDEN = "(hidden)"
+PENDING = "beak_lims.audit.pending"  # entries of this transaction that are not written yet
+MARKS = "beak_lims.audit.marks"  # how many there were when each savepoint was made
+Entry = dict[str, Any]  # the columns of audit_log by name
+# One parameter however many entries: the statement stays the same, so it is prepared once.
+_WRITE = text(
+    "INSERT INTO audit_log (uid, user_uid, user_name, laboratory_uid, action, target_type, target_uid,"
+    " state_before, state_after, address, request_id)"
+    " SELECT uid, user_uid, user_name, laboratory_uid, action, target_type, target_uid,"
+    " state_before, state_after, address, request_id"
+    " FROM jsonb_to_recordset(CAST(:entries AS jsonb)) AS e(uid text, user_uid text, user_name text,"
+    " laboratory_uid text, action text, target_type text, target_uid text, state_before jsonb, state_after jsonb,"
+    " address text, request_id text)"
+)
 
 
 @contextmanager
@@ -55,21 +72,58 @@ def note(
     after: dict[str, Any] | None = None,
 ) -> None:
     """Write an entry for an act. ``before`` and ``after`` hold JSON values, and no secret."""
-    entry = AuditLog(
-        action=action, target_type=target_type, target_uid=target_uid, state_before=before, state_after=after
-    )
-    sign(entry, context)
-    session.add(entry)
+    entry: Entry = {
+        "uid": new_uid(),
+        "action": action,
+        "target_type": target_type,
+        "target_uid": target_uid,
+        "laboratory_uid": None,
+        "state_before": before,
+        "state_after": after,
+    }
+    write(session, context, [entry])
 
 
-def sign(entry: AuditLog, context: LabContext) -> None:
-    """Say in the entry who did it, and from where."""
-    entry.user_uid, entry.user_name = context.user_uid, context.user_name
-    entry.laboratory_uid = entry.laboratory_uid or context.laboratory_uid
-    entry.address, entry.request_id = context.address, context.request_id
+def write(session: Session, context: LabContext, entries: list[Entry]) -> None:
+    """Sign entries - who did it, and from where - and have them written when the transaction commits."""
+    for entry in entries:
+        entry["user_uid"], entry["user_name"] = context.user_uid, context.user_name
+        entry["laboratory_uid"] = entry["laboratory_uid"] or context.laboratory_uid
+        entry["address"], entry["request_id"] = context.address, context.request_id
+    session.info.setdefault(PENDING, []).extend(entries)
 
 
-def created(row: Record, session: Session) -> AuditLog:
+@event.listens_for(Session, "before_commit")
+def _write_pending(session: Session) -> None:
+    if session.in_nested_transaction():
+        return  # they may yet be rolled back
+    session.flush()  # the commit would flush only after this, and that makes entries too
+    pending = session.info.pop(PENDING, None)
+    if pending:
+        session.connection().execute(_WRITE, {"entries": json.dumps(pending)})
+
+
+@event.listens_for(Session, "after_transaction_create")
+def _mark(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        session.info.setdefault(MARKS, {})[transaction] = len(session.info.get(PENDING, ()))
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _unmark(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        session.info[MARKS].pop(transaction, None)
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.nested:
+        del session.info.get(PENDING, [])[session.info[MARKS].get(transaction, 0) :]
+    elif transaction.parent is None:
+        session.info.pop(PENDING, None)
+
+
+def created(row: Record, session: Session) -> Entry:
     """The entry for a row that is about to be made."""
     state = inspected(row)
     after = {
@@ -78,7 +132,7 @@ def created(row: Record, session: Session) -> AuditLog:
     return _entry(row, "create", None, after)
 
 
-def updated(row: Record, session: Session) -> AuditLog:
+def updated(row: Record, session: Session) -> Entry:
     """The entry for a row that is about to be changed: what changes, before and after."""
     state = inspected(row)
     before: dict[str, Any] = {}
@@ -97,7 +151,7 @@ def updated(row: Record, session: Session) -> AuditLog:
     return _entry(row, action, _told(state.mapper, before), _told(state.mapper, after))
 
 
-def deleted(row: Record, session: Session) -> AuditLog:
+def deleted(row: Record, session: Session) -> Entry:
     """The entry for a row that is about to go."""
     state = inspected(row)
     return _entry(row, "delete", _told(state.mapper, dict(state.dict)), None)
@@ -112,15 +166,16 @@ def shown(target_type: str, state: dict[str, Any] | None) -> dict[str, Any] | No
     return {name: HIDDEN if name in sealed and value is not None else value for name, value in state.items()}
 
 
-def _entry(row: Record, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> AuditLog:
-    return AuditLog(
-        action=action,
-        target_type=row.__tablename__,
-        target_uid=row.uid,
-        laboratory_uid=row.laboratory_uid if isinstance(row, LabRecord) else None,
-        state_before=before,
-        state_after=after,
-    )
+def _entry(row: Record, action: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> Entry:
+    return {
+        "uid": new_uid(),
+        "action": action,
+        "target_type": row.__tablename__,
+        "target_uid": row.uid,
+        "laboratory_uid": row.laboratory_uid if isinstance(row, LabRecord) else None,
+        "state_before": before,
+        "state_after": after,
+    }
 
 
 def _told(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 
 from beak_lims.commands.importing import import_commands
 from beak_lims.commands.modules import add_modules
+from beak_lims.commands.publishing import add_publishing
 from beak_lims.commands.seeding import add_seeds, words_of
 from beak_lims.commands.snapshotting import snapshot_commands
 from tenantry.cli import (
@@ -224,6 +225,7 @@ app.add_typer(import_commands(open_tenancy), name="import")
 app.add_typer(snapshot_commands(open_tenancy), name="snapshot")
 app.add_typer(platform_commands(open_tenancy), name="platform")
 app.add_typer(audit_commands(open_tenancy), name="audit")
+add_publishing(app, open_tenancy)
 add_doctor(app, open_tenancy)
 
 

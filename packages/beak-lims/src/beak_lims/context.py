@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import event, false
 from sqlalchemy import inspect as inspected
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy.orm.attributes import set_committed_value
 
 from beak_lims import audit
 from beak_lims.errors import LaboratoryMismatch, LaboratoryRequired
-from beak_lims.models.audit_log import AuditLog
 from beak_lims.models.base import LabRecord, Record
 from tenantry.registry.uids import new_uid
 
@@ -73,14 +75,27 @@ def _read_within(state: ORMExecuteState) -> None:
         _insert_within(state, context)
     if not (state.is_select or state.is_update or state.is_delete):
         return
-    laboratory_uid = context.laboratory_uid
+    laboratories = _held.setdefault(state.statement, {})
+    held = laboratories.get(context.laboratory_uid)
+    if held is None:
+        held = state.statement.options(_within(context.laboratory_uid))
+        if len(laboratories) < MAX_HELD:
+            laboratories[context.laboratory_uid] = held
+    state.statement = held
+
+
+# Statements that are used again, each with the same one held to a laboratory: SQLAlchemy remembers with a statement how
+# it is compiled. One that is dropped takes its own with it.
+_held: WeakKeyDictionary[Any, dict[str | None, Any]] = WeakKeyDictionary()
+MAX_HELD = 256  # laboratories of one statement
+
+
+@lru_cache(maxsize=1_024)
+def _within(laboratory_uid: str | None) -> Any:
+    """What a statement is held to. Made once a laboratory: it costs as much as a short statement."""
     if laboratory_uid is None:
-        within = with_loader_criteria(LabRecord, lambda model: false(), include_aliases=True)
-    else:
-        within = with_loader_criteria(
-            LabRecord, lambda model: model.laboratory_uid == laboratory_uid, include_aliases=True
-        )
-    state.statement = state.statement.options(within)
+        return with_loader_criteria(LabRecord, lambda model: false(), include_aliases=True)
+    return with_loader_criteria(LabRecord, lambda model: model.laboratory_uid == laboratory_uid, include_aliases=True)
 
 
 @event.listens_for(Session, "before_flush")
@@ -88,7 +103,7 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
     context = session.info.get(KEY)
     if context is None:
         return
-    entries: list[AuditLog] = []
+    entries: list[audit.Entry] = []
     for row in session.new:
         if isinstance(row, Record):
             _own(row, context, new=True)
@@ -98,16 +113,14 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
         if isinstance(row, Record) and session.is_modified(row):
             _own(row, context, new=False)
             entry = audit.updated(row, session)
-            if entry.state_after:  # else only other tables' rows are to change, which have entries of their own
+            if entry["state_after"]:  # else only other tables' rows are to change, which have entries of their own
                 row.updated_by_uid = context.user_uid
                 entries.append(entry)
     for row in session.deleted:
         if isinstance(row, Record):
             _own(row, context, new=False)
             entries.append(audit.deleted(row, session))
-    for entry in entries:
-        audit.sign(entry, context)
-    session.add_all(entries)
+    audit.write(session, context, entries)
 
 
 def _insert_within(state: ORMExecuteState, context: LabContext) -> None:
@@ -125,6 +138,9 @@ def _own(row: Record, context: LabContext, *, new: bool) -> None:
     """Give a new row its key and its laboratory; hold any row to the laboratory at work."""
     if new:
         row.uid = row.uid or new_uid()
+        for name in _unset(type(row)):
+            if name not in row.__dict__:
+                set_committed_value(row, name, None)
     if not isinstance(row, LabRecord):
         return
     what = row.__tablename__
@@ -134,3 +150,14 @@ def _own(row: Record, context: LabContext, *, new: bool) -> None:
         not new and inspected(row).attrs.laboratory_uid.history.has_changes()
     ):
         raise LaboratoryMismatch(what)
+
+
+@lru_cache(maxsize=1_024)
+def _unset(model: type[Record]) -> tuple[str, ...]:
+    """The columns that are null unless they are set. Told outright, a row that was made need not be read again."""
+    columns = inspected(model).column_attrs
+    return tuple(
+        one.key
+        for one in columns
+        if one.columns[0].nullable and one.columns[0].default is None and one.columns[0].server_default is None
+    )

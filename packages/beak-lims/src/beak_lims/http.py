@@ -89,7 +89,8 @@ def app(tenancy: Tenancy, settings: HttpSettings | None = None) -> FastAPI:
 def whole(tenancy: Tenancy, settings: HttpSettings | None = None) -> Whole:
     """The platform's doors and the laboratories', counted together."""
     platform = app(tenancy, settings)
-    return Whole(platform, lims_app(tenancy, settings, observe=platform.state.platform.metrics.observe))
+    observe, header = platform.state.platform.metrics.observe, load_settings().tenant_header_name
+    return Whole(platform, lims_app(tenancy, settings, observe=observe, header=header))
 
 
 def served() -> Whole:

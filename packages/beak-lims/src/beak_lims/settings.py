@@ -21,6 +21,7 @@ ENV_FILE = ".env"
 ENV_ENCODING = "utf-8-sig"  # some editors put a byte order mark in front; it is not part of the first name
 NAME = r"[a-z][a-z0-9_]*"
 MAX_PREFIX = 62  # bytes; PostgreSQL cuts a name after 63, and at least one letter of the slug must fit
+TAKEN_HEADERS = frozenset({"authorization", "host", "cookie", "content-type", "x-laboratory-id", "x-request-id"})
 MAX_SCHEMA = 63  # bytes
 
 
@@ -70,6 +71,12 @@ def _schema(value: str) -> str:
     return value
 
 
+def _header(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", value) or value.lower() in TAKEN_HEADERS:
+        raise ValueError("name a header of its own with letters, digits and '-', such as X-Org-Slug.")
+    return value
+
+
 def _default_home() -> Path:
     from platformdirs import user_data_path
 
@@ -92,6 +99,9 @@ class Settings(BaseSettings):
     )
     platform_schema: Annotated[str, AfterValidator(_schema)] = Field(
         default="platform", validation_alias="PLATFORM_SCHEMA"
+    )
+    tenant_header_name: Annotated[str, AfterValidator(_header)] = Field(
+        default="X-Org-Slug", validation_alias="TENANT_HEADER_NAME"
     )
     # Off: schemas are kept apart by the search_path alone, for a database user who may not make roles.
     tenant_roles: bool = Field(default=True, validation_alias="BEAK_TENANT_ROLES")

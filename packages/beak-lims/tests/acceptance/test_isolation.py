@@ -147,6 +147,8 @@ def routes(installation: Installation) -> Iterator[Route]:
     document = installation.app.openapi()
     for path, methods in document["paths"].items():
         for method, told in methods.items():
+            if told["tags"] == ["server"]:
+                continue  # no organisation's
             content = told.get("requestBody", {}).get("content", {})
             schema = content.get("application/json", {}).get("schema")
             body = None if schema is None else resolved(schema, document)

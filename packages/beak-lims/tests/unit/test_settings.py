@@ -147,3 +147,10 @@ def test_secrets_do_not_show_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PLATFORM_SUPERUSER_PASSWORD", "hidden-superuser")
     assert "hidden" not in repr(load_settings())
     assert "hidden" not in str(load_settings().model_dump())
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Laboratory-ID", "with space", "-x", "x" * 65])
+def test_header_that_means_something_else_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("TENANT_HEADER_NAME", name)
+    with pytest.raises(SettingRejected, match="TENANT_HEADER_NAME"):
+        load_settings()

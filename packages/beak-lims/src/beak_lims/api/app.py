@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import tenantry
 from beak_lims.api.problems import as_problem
-from beak_lims.api.routers import ROUTERS
+from beak_lims.api.routers import ROUTERS, about
 from beak_lims.api.served import Served
 from beak_lims.identity.tokens import verify
 from tenantry.errors import TenancyError, TokenRefused
@@ -27,7 +27,7 @@ from tenantry.http.app import PREFIX as PLATFORM
 from tenantry.http.edge import Edge, Observe
 from tenantry.http.middleware import TenantMiddleware
 from tenantry.http.problems import Problem
-from tenantry.http.resolution import HeaderResolver, SubdomainResolver, TokenResolver
+from tenantry.http.resolution import HEADER, HeaderResolver, SubdomainResolver, TokenResolver
 from tenantry.http.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/api/v1"
 OPENAPI = f"{PREFIX}/openapi.json"
-PUBLIC = (OPENAPI,)
+PUBLIC = (OPENAPI, f"{PREFIX}/health", f"{PREFIX}/version")  # they need no organisation
 ABOUT = """
 One organisation's laboratories. The organisation is named by the token, by `X-Org-Slug` or by the host's sub-domain,
 and all that are given must agree; the laboratory by `X-Laboratory-ID` or by the token. Log in at `/auth/login` and send
@@ -44,8 +44,16 @@ the `Link` header. `x-permissions` of a route names the permissions that it asks
 """
 
 
-def lims_app(tenancy: Tenancy, settings: HttpSettings | None = None, *, observe: Observe | None = None) -> FastAPI:
-    """The laboratory's application. ``observe`` is told of every request when its answer is out."""
+def lims_app(
+    tenancy: Tenancy,
+    settings: HttpSettings | None = None,
+    *,
+    observe: Observe | None = None,
+    header: str = HEADER,
+) -> FastAPI:
+    """The laboratory's application. ``observe`` is told of every request when its answer is out. ``header``: by which
+    a request names its organisation.
+    """
     settings = settings or HttpSettings()
     served = Served(tenancy, settings)
 
@@ -69,11 +77,11 @@ def lims_app(tenancy: Tenancy, settings: HttpSettings | None = None, *, observe:
         generate_unique_id_function=lambda route: f"{route.tags[0]}-{route.name}" if route.tags else route.name,
     )
     app.state.served = served
-    for router in ROUTERS:
+    for router in (about.router, *ROUTERS):
         app.include_router(router, prefix=PREFIX)
     for kind in (TenancyError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, as_problem)
-    resolvers = [HeaderResolver(), TokenResolver(verify, refused=TokenRefused), SubdomainResolver()]
+    resolvers = [HeaderResolver(header), TokenResolver(verify, refused=TokenRefused), SubdomainResolver()]
     app.add_middleware(TenantMiddleware, tenancy=tenancy, resolvers=resolvers, required=(PREFIX,), public=PUBLIC)
     app.add_middleware(OneRequest)
     app.add_middleware(Edge, settings=settings, observe=observe or (lambda scope, status, seconds: None))

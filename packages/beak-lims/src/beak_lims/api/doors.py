@@ -29,6 +29,7 @@ from beak_lims.models import (
     user_group,
     user_laboratory,
 )
+from beak_lims.modules import CORE, modules_of
 from tenantry.errors import TokenRefused
 from tenantry.http.dependencies import current_tenant
 from tenantry.http.edge import Facts
@@ -68,6 +69,7 @@ class Work:
     opening: bool = False  # no token is asked for
     although_expired: bool = False
     long_running: bool = False  # see ``long_running`` of the routing
+    module: str = CORE  # of the organisation, that the route belongs to
     session: Session = None  # type: ignore[assignment]  # given by ``enter``
     context: LabContext = None  # type: ignore[assignment]  # given by ``enter``
     claims: Claims | None = None
@@ -87,6 +89,7 @@ class Work:
         :raises TokenRefused: there is no token, or it is good no more.
         :raises LaboratoryRefused: the user is not assigned to the laboratory that is asked for.
         :raises NotPermitted, PasswordExpired: they may not.
+        :raises ModuleNotEnabled: the organisation does not have the route's module.
         """
         self.session = session
         if self.opening:
@@ -103,6 +106,8 @@ class Work:
         bind(session, self.context)
         for action, target in self.wanted:
             access.require(self.context, action, target)
+        if self.module != CORE:  # which every organisation has
+            modules_of(self.tenant).require(self.module)
 
     def stranger(self) -> LabContext:
         """The context of somebody who has not logged in."""

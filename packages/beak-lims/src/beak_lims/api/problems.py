@@ -21,6 +21,7 @@ from tenantry.http.problems import MEDIA_TYPE, declared, problem_of, request_id_
 
 STATUS: Mapping[type[TenancyError], int] = {
     errors.LaboratoryRefused: 403,
+    errors.ModuleNotEnabled: 403,
     errors.NotPermitted: 403,
     errors.PasswordExpired: 403,
     errors.RecordExists: 409,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tenantry.http.settings import HttpSettings
     from tenantry.tenancy import Tenancy
 
-THREADS = 8  # at work on requests of laboratories; each holds a connection of the store's pool
+THREADS = 4  # at work on requests of laboratories, each with a connection; more would wait for the interpreter
 LONG_THREADS = 2  # at work on what takes longer than a reader waits, such as files
 LOGIN_THREADS = 2  # a password costs tens of milliseconds of a processor, wrong ones too
 

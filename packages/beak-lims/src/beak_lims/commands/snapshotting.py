@@ -153,6 +153,19 @@ def _perform(open_tenancy: Open, slug: str | None, lab: str | None, work: Work, 
 
     :raises typer.Exit: it failed on one of several tenants.
     """
+
+    def on_one(tenancy: Tenancy, one: str) -> str:
+        with _session(tenancy, one) as (session, context):
+            return work(session, context, laboratories_of(session, lab))
+
+    perform(open_tenancy, slug, on_one, talk=talk)
+
+
+def perform(open_tenancy: Open, slug: str | None, work: Callable[[Tenancy, str], str], *, talk: bool = False) -> None:
+    """Do work on the tenants that are meant, given by slug; print what it says of each.
+
+    :raises typer.Exit: it failed on one of several tenants.
+    """
     from beak_lims.seeds.running import targets
     from beak_lims.settings import load_settings
     from tenantry.errors import TenancyError
@@ -164,8 +177,7 @@ def _perform(open_tenancy: Open, slug: str | None, lab: str | None, work: Work, 
             say("No active tenants found.")
         for one in slugs:
             try:
-                with _session(tenancy, one) as (session, context):
-                    done = work(session, context, _laboratories(session, lab))
+                done = work(tenancy, one)
             except TenancyError as error:
                 if len(slugs) == 1:
                     raise
@@ -190,7 +202,7 @@ def _session(tenancy: Tenancy, slug: str) -> Iterator[tuple[Session, LabContext]
         yield session, LabContext(slug, user_name=current().name)
 
 
-def _laboratories(session: Session, lab: str | None) -> list[str]:
+def laboratories_of(session: Session, lab: str | None) -> list[str]:
     """The uids of the laboratories that are meant. :raises RecordNotFound: there is none of that name."""
     from sqlalchemy import or_, select
 

@@ -22,7 +22,7 @@ from beak_lims.context import LabContext
 from beak_lims.crypto import keyring
 from beak_lims.errors import CredentialsRefused, LaboratoryRefused, RecordNotFound, ResetRefused
 from beak_lims.identity import sessions, tokens
-from beak_lims.models import Ending, Laboratory, OrganizationSetting, PasswordReset, User, user_laboratory
+from beak_lims.models import Ending, Laboratory, PasswordReset, User, user_laboratory
 from tenantry.errors import TokenRefused, TooManyAttempts
 from tenantry.iam import passwords
 
@@ -125,7 +125,7 @@ class Identity:
         at, reused = sessions.now(), None
         with self._tenancy.session(tenant.slug) as session:
             try:
-                opened, following = sessions.rotate(session, refresh_token, context.address or "", at)
+                opened, following = sessions.rotate(session, refresh_token, context.address or "", at, laboratory_uid)
             except sessions.Reused as error:  # the end of the session must be kept
                 reused = error
                 audit.note(session, context, "refresh refused", "user", error.args[2], after={"reason": error.args[0]})
@@ -258,9 +258,9 @@ class Identity:
             if renewed is not None:
                 user.hashed_password = renewed
             user.login_retry = 0
-            if _expired(session, user, at):
+            if _expired(session, user, at, laboratory_uid):
                 user.must_change_password = True
-            opened, refresh_token = sessions.open_session(session, user.uid, context.address or "", at)
+            opened, refresh_token = sessions.open_session(session, user.uid, context.address or "", at, laboratory_uid)
             audit.note(
                 session, replace(context, user_uid=user.uid, user_name=user.user_name), "login", "user", user.uid
             )
@@ -313,6 +313,6 @@ def laboratories_of(session: Session, user: User) -> tuple[LaboratoryChoice, ...
     return tuple(LaboratoryChoice(row.uid, row.name) for row in session.execute(query))
 
 
-def _expired(session: Session, user: User, at: datetime) -> bool:
-    days = session.scalar(select(OrganizationSetting.password_lifetime).order_by(OrganizationSetting.uid).limit(1))
+def _expired(session: Session, user: User, at: datetime, laboratory_uid: str | None) -> bool:
+    days = sessions.setting(session, "password_lifetime", laboratory_uid)
     return days is not None and days > 0 and user.password_changed_at + timedelta(days=days) <= at

@@ -15,7 +15,7 @@ from sqlalchemy import CursorResult, delete, select, update
 from sqlalchemy.orm import Session
 
 from beak_lims.errors import RecordNotFound
-from beak_lims.models import Ending, OrganizationSetting, RefreshToken, UserSession
+from beak_lims.models import Ending, LaboratorySetting, OrganizationSetting, RefreshToken, UserSession
 from tenantry.errors import TokenRefused
 from tenantry.registry.uids import new_uid
 
@@ -43,8 +43,13 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def open_session(session: Session, user_uid: str, address: str, at: datetime) -> tuple[UserSession, str]:
-    """Begin a session, and give it with its first refresh token. Sessions that were over long ago go."""
+def open_session(
+    session: Session, user_uid: str, address: str, at: datetime, laboratory_uid: str | None = None
+) -> tuple[UserSession, str]:
+    """Begin a session, and give it with its first refresh token. Sessions that were over long ago go.
+
+    It lasts as the laboratory to work in sets it, if one is named, else as the organisation does.
+    """
     session.execute(delete(UserSession).where(UserSession.expires_at < at - KEPT))
     address = address[:MAX_ADDRESS]
     opened = UserSession(
@@ -54,14 +59,16 @@ def open_session(session: Session, user_uid: str, address: str, at: datetime) ->
         last_address=address,
         created_at=at,
         refreshed_at=at,
-        expires_at=at + _idle(session),
+        expires_at=at + _idle(session, laboratory_uid),
     )
     session.add(opened)
     session.flush()
     return opened, _token(session, opened)
 
 
-def rotate(session: Session, refresh_token: str, address: str, at: datetime) -> tuple[UserSession, str]:
+def rotate(
+    session: Session, refresh_token: str, address: str, at: datetime, laboratory_uid: str | None = None
+) -> tuple[UserSession, str]:
     """Take a refresh token and give the next one of its session.
 
     :raises Reused: it was taken before; its session is ended now, so the transaction must be kept.
@@ -88,7 +95,7 @@ def rotate(session: Session, refresh_token: str, address: str, at: datetime) -> 
     if held.ended_at is not None or held.expires_at <= at or taken.expires_at <= at:
         raise TokenRefused("its session is over")
     held.last_address, held.refreshed_at = address[:MAX_ADDRESS], at
-    held.expires_at = min(at + _idle(session), held.created_at + LIFETIME)
+    held.expires_at = min(at + _idle(session, laboratory_uid), held.created_at + LIFETIME)
     session.flush()
     return held, _token(session, held)
 
@@ -135,9 +142,22 @@ def trusts(session: Session, user_uid: str, address: str, at: datetime) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
-def _idle(session: Session) -> timedelta:
-    """How long a session lasts that is not refreshed, as the organisation sets it."""
-    minutes = session.scalar(select(OrganizationSetting.inactivity_log_out).order_by(OrganizationSetting.uid).limit(1))
+def setting(session: Session, name: str, laboratory_uid: str | None) -> int | None:
+    """What the laboratory sets, else the organisation; None where there is no row of settings."""
+    own = None
+    if laboratory_uid is not None:
+        of_laboratory = LaboratorySetting.laboratory_uid == laboratory_uid
+        own = session.scalar(select(getattr(LaboratorySetting, name)).where(of_laboratory))
+    if own is None:
+        whole = select(getattr(OrganizationSetting, name)).order_by(OrganizationSetting.uid)
+        own = session.scalar(whole.limit(1))
+    found: int | None = own
+    return found
+
+
+def _idle(session: Session, laboratory_uid: str | None) -> timedelta:
+    """How long a session lasts that is not refreshed."""
+    minutes = setting(session, "inactivity_log_out", laboratory_uid)
     idle = DEFAULT_IDLE if minutes is None else max(SHORTEST_IDLE, timedelta(minutes=minutes))
     return min(ACCESS + idle, LIFETIME)
 

@@ -33,6 +33,9 @@ from beak_lims.models.sample import WORKLIST
 from beak_lims.models.snapshot import Snapshotted
 from beak_lims.workflow.results import ResultState
 
+# Written many at once, and nobody asks at once when they were made: without the answer an insert is shorter.
+NOT_READ_BACK = {"eager_defaults": False}
+
 
 class Flag(StrEnum):
     """What a result is by the range it was judged by."""
@@ -64,6 +67,7 @@ class AnalysisResult(Snapshotted, LabRecord):
     """
 
     __tablename__ = "analysis_result"
+    __mapper_args__ = NOT_READ_BACK
     __table_args__ = (
         one_of("status", ResultState),
         one_of("flag", Flag),
@@ -109,6 +113,7 @@ class ResultMutation(LabRecord):
     """One step from the value that was entered to the one that is reported; ``ordinal`` counts from 1."""
 
     __tablename__ = "result_mutation"
+    __mapper_args__ = NOT_READ_BACK
     __table_args__ = (one_of("step", Step),)
 
     laboratory_uid: Mapped[str] = mapped_column(ForeignKey("laboratory.uid"), sort_order=99)  # found by its result
@@ -124,6 +129,7 @@ class ResultVerification(LabRecord):
     """That one person verified a result; the same person cannot verify it twice."""
 
     __tablename__ = "result_verification"
+    __mapper_args__ = NOT_READ_BACK
     __table_args__ = (UniqueConstraint("analysis_result_uid", "user_uid"),)
 
     laboratory_uid: Mapped[str] = mapped_column(ForeignKey("laboratory.uid"), sort_order=99)  # found by its result

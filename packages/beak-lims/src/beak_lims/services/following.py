@@ -6,10 +6,11 @@ frozen, and those of its request with the first of its samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, String, any_, bindparam, select
 
 from beak_lims.audit import act
 from beak_lims.models import AnalysisRequest, AnalysisResult, Sample, Worksheet
@@ -27,58 +28,75 @@ if TYPE_CHECKING:
     from beak_lims.context import LabContext
 
 
+_RESULTS = select(AnalysisResult.sample_uid, AnalysisResult.status, AnalysisResult.worksheet_uid).where(
+    AnalysisResult.sample_uid == any_(bindparam("uids", type_=ARRAY(String)))
+)
+
+
 def follow(session: Session, context: LabContext, samples: Iterable[Sample]) -> None:
     """Bring samples, which must be locked, and the worksheets of their results to where the results put them."""
     followed = {one.uid: one for one in samples}
     states: dict[str, list[ResultState]] = {uid: [] for uid in followed}
     sheets: set[str] = set()
-    found = select(AnalysisResult.sample_uid, AnalysisResult.status, AnalysisResult.worksheet_uid)
     session.flush()
-    for row in session.execute(found.where(AnalysisResult.sample_uid.in_(followed))):
+    for row in session.execute(_RESULTS, {"uids": list(followed)}):
         states[row.sample_uid].append(ResultState(row.status))
         if row.worksheet_uid is not None:
             sheets.add(row.worksheet_uid)
-    for uid, sample in followed.items():
-        for event in of_samples.following(SampleState(sample.status), states[uid]):
-            move(session, context, sample, event)
-        if sample.qc_set_uid is not None and sample.status == SampleState.APPROVED:
-            move(session, context, sample, SampleEvent.PUBLISH)  # nobody waits for the report of a control
+    due = {uid: list(of_samples.following(SampleState(one.status), states[uid])) for uid, one in followed.items()}
+    while any(due.values()):
+        together: dict[SampleEvent, list[Sample]] = {}
+        for uid, events in due.items():
+            if events:
+                together.setdefault(events.pop(0), []).append(followed[uid])
+        for event, moving in together.items():
+            move(session, context, moving, event)
+    # Nobody waits for the report of a control.
+    controls = [one for one in followed.values() if one.qc_set_uid is not None and one.status == SampleState.APPROVED]
+    move(session, context, controls, SampleEvent.PUBLISH)
     follow_worksheets(session, sheets)
 
 
-def move(session: Session, context: LabContext, sample: Sample, event: SampleEvent) -> None:
-    """Let an event happen to a sample, which must be locked: its state, who and when.
+def move(session: Session, context: LabContext, samples: Collection[Sample], event: SampleEvent) -> None:
+    """Let an event happen to samples, which must be locked: their state, who and when.
 
-    :raises WrongState: the event has no place in its state.
+    :raises WrongState: the event has no place in the state of one.
     """
-    target = SAMPLES.target(SampleState(sample.status), event, of=sample.sample_id)
-    moment, user_uid = now(), context.user_uid
+    if not samples:
+        return
+    moment = now()
     with act(session, event.value):
-        sample.status = target
-        if event is SampleEvent.RECEIVE:
-            sample.received_by_uid, sample.date_received = user_uid, moment
-        elif event is SampleEvent.SUBMIT:
-            sample.submitted_by_uid, sample.date_submitted = user_uid, moment
-        elif event is SampleEvent.UNSUBMIT:
-            sample.submitted_by_uid, sample.date_submitted = None, None
-        elif event is SampleEvent.APPROVE:
-            sample.verified_by_uid, sample.date_verified = user_uid, moment
-            sample.frozen_at = moment
-            _freeze_request(session, sample)
-        elif event is SampleEvent.PUBLISH:
-            sample.published_by_uid, sample.date_published = user_uid, moment
-        elif event is SampleEvent.PRINT:
-            sample.printed, sample.printed_by_uid, sample.date_printed = True, user_uid, moment
-        elif event is SampleEvent.INVALIDATE:
-            sample.invalidated_by_uid, sample.date_invalidated = user_uid, moment
-        elif event is SampleEvent.CANCEL:
-            sample.cancelled_by_uid, sample.date_cancelled = user_uid, moment
-        elif event is SampleEvent.REINSTATE:
-            sample.cancelled_by_uid, sample.date_cancelled = None, None
-        elif event is SampleEvent.REJECT:
-            sample.rejected_by_uid, sample.date_rejected = user_uid, moment
-        elif event is SampleEvent.STORE:
-            sample.stored_by_uid, sample.date_stored = user_uid, moment
+        for sample in samples:
+            _move(sample, event, context.user_uid, moment)
+        if event is SampleEvent.APPROVE:
+            _freeze_requests(session, samples, moment)
+
+
+def _move(sample: Sample, event: SampleEvent, user_uid: str | None, moment: datetime) -> None:
+    sample.status = SAMPLES.target(SampleState(sample.status), event, of=sample.sample_id)
+    if event is SampleEvent.RECEIVE:
+        sample.received_by_uid, sample.date_received = user_uid, moment
+    elif event is SampleEvent.SUBMIT:
+        sample.submitted_by_uid, sample.date_submitted = user_uid, moment
+    elif event is SampleEvent.UNSUBMIT:
+        sample.submitted_by_uid, sample.date_submitted = None, None
+    elif event is SampleEvent.APPROVE:
+        sample.verified_by_uid, sample.date_verified = user_uid, moment
+        sample.frozen_at = moment
+    elif event is SampleEvent.PUBLISH:
+        sample.published_by_uid, sample.date_published = user_uid, moment
+    elif event is SampleEvent.PRINT:
+        sample.printed, sample.printed_by_uid, sample.date_printed = True, user_uid, moment
+    elif event is SampleEvent.INVALIDATE:
+        sample.invalidated_by_uid, sample.date_invalidated = user_uid, moment
+    elif event is SampleEvent.CANCEL:
+        sample.cancelled_by_uid, sample.date_cancelled = user_uid, moment
+    elif event is SampleEvent.REINSTATE:
+        sample.cancelled_by_uid, sample.date_cancelled = None, None
+    elif event is SampleEvent.REJECT:
+        sample.rejected_by_uid, sample.date_rejected = user_uid, moment
+    elif event is SampleEvent.STORE:
+        sample.stored_by_uid, sample.date_stored = user_uid, moment
 
 
 def follow_worksheets(session: Session, uids: Iterable[str]) -> None:
@@ -96,9 +114,8 @@ def follow_worksheets(session: Session, uids: Iterable[str]) -> None:
                 sheet.state = WORKSHEETS.target(WorksheetState(sheet.state), event, of=sheet.worksheet_id)
 
 
-def _freeze_request(session: Session, sample: Sample) -> None:
-    if sample.analysis_request_uid is None:
-        return
-    [request] = rows(session, AnalysisRequest, [sample.analysis_request_uid], lock=True)
-    if request.frozen_at is None:
-        request.frozen_at = sample.frozen_at
+def _freeze_requests(session: Session, samples: Collection[Sample], moment: datetime) -> None:
+    uids = sorted({one.analysis_request_uid for one in samples if one.analysis_request_uid is not None})
+    for request in rows(session, AnalysisRequest, uids, lock=True):
+        if request.frozen_at is None:
+            request.frozen_at = moment

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from beak_lims.errors import RecordNotFound
 from beak_lims.models import Laboratory, LaboratorySetting, Organization
@@ -25,6 +25,7 @@ class HouseRules:
     laboratory_uid: str
     timezone: str
     allow_self_verification: bool
+    allow_patient_registration: bool
     allow_sample_registration: bool
     allow_worksheet_creation: bool
     auto_receive_samples: bool
@@ -46,6 +47,22 @@ class HouseRules:
         return moment.astimezone(self.zone)
 
 
+_RULES = (
+    select(
+        Organization.timezone,
+        LaboratorySetting.allow_self_verification,
+        LaboratorySetting.allow_patient_registration,
+        LaboratorySetting.allow_sample_registration,
+        LaboratorySetting.allow_worksheet_creation,
+        LaboratorySetting.auto_receive_samples,
+    )
+    .select_from(Laboratory)
+    .join(Organization, Organization.uid == Laboratory.organization_uid)
+    .join(LaboratorySetting, LaboratorySetting.laboratory_uid == Laboratory.uid)
+    .where(Laboratory.uid == bindparam("laboratory"))
+)
+
+
 def now() -> datetime:
     """This moment."""
     return datetime.now(UTC)
@@ -57,20 +74,7 @@ def house_rules(session: Session, context: LabContext, what: str) -> HouseRules:
     :raises LaboratoryRequired: no laboratory is at work.
     """
     uid = context.laboratory(what)
-    setting = LaboratorySetting
-    found = session.execute(
-        select(
-            Organization.timezone,
-            setting.allow_self_verification,
-            setting.allow_sample_registration,
-            setting.allow_worksheet_creation,
-            setting.auto_receive_samples,
-        )
-        .select_from(Laboratory)
-        .join(Organization, Organization.uid == Laboratory.organization_uid)
-        .join(setting, setting.laboratory_uid == Laboratory.uid)
-        .where(Laboratory.uid == uid)
-    ).one_or_none()
+    found = session.execute(_RULES, {"laboratory": uid}).one_or_none()
     if found is None:
         raise RecordNotFound("laboratory", uid)
     return HouseRules(uid, *found)

@@ -20,7 +20,6 @@ from beak_lims.errors import ChangeRefused, InputRejected, RecordNotFound, Refer
 from beak_lims.models import (
     Client,
     Identification,
-    LaboratorySetting,
     Patient,
     PatientIdentification,
     PatientSearch,
@@ -127,10 +126,7 @@ def register_patient(
     :raises InputRejected, ReferenceRejected: a value cannot be used, or names nothing.
     """
     rules = house_rules(session, context, "patient")
-    allowed = select(LaboratorySetting.allow_patient_registration).where(
-        LaboratorySetting.laboratory_uid == rules.laboratory_uid
-    )
-    if not session.scalar(allowed):
+    if not rules.allow_patient_registration:
         raise ChangeRefused("This laboratory registers no patients: allow_patient_registration is off.")
     today = rules.today()
     _check(values, today)
@@ -152,9 +148,9 @@ def register_patient(
         patient.client_patient_id = patient.patient_id
     session.add(patient)
     session.flush()
-    _index(session, patient)
+    _put_index(session, patient, _digests(patient))
     take_patients(session, context, [patient.uid])
-    session.refresh(patient)
+    session.expire(patient, ["metadata_snapshot"])  # the copy is written past the session
     return patient
 
 
@@ -235,9 +231,13 @@ def _index(session: Session, patient: Patient) -> None:
                 PatientSearch.patient_uid == patient.uid, PatientSearch.kind == kind, PatientSearch.digest == digest
             )
         )
-    new = [{"patient_uid": patient.uid, "kind": kind, "digest": digest} for kind, digest in sorted(wanted - held)]
+    _put_index(session, patient, wanted - held)
+
+
+def _put_index(session: Session, patient: Patient, new: set[tuple[str, str]]) -> None:
     if new:
-        session.execute(insert(PatientSearch), new)
+        rows = [{"patient_uid": patient.uid, "kind": kind, "digest": digest} for kind, digest in sorted(new)]
+        session.execute(insert(PatientSearch), rows)
 
 
 def _digests(patient: Patient) -> set[tuple[str, str]]:

@@ -51,7 +51,7 @@ def publish_samples(session: Session, context: LabContext, uids: Sequence[str]) 
     made = []
     for sample in rows(session, Sample, uids, lock=True):
         _check_reported(sample)
-        move(session, context, sample, SampleEvent.PUBLISH)
+        move(session, context, [sample], SampleEvent.PUBLISH)
         before = _last_of_parent(session, sample)
         if before is None:
             made.append(_issue(session, context, sample, ReportState.FINAL))
@@ -60,6 +60,22 @@ def publish_samples(session: Session, context: LabContext, uids: Sequence[str]) 
             reason = parent.invalidation_reason or "corrected"
             made.append(_issue(session, context, sample, ReportState.AMENDED, supersedes=before, reason=reason))
     return made
+
+
+def publish_due(session: Session, context: LabContext, limit: int) -> list[ReportImpress]:
+    """Publish at most so many of the laboratory's approved samples, those approved first; controls have no report."""
+    due = (
+        select(Sample.uid)
+        .where(
+            Sample.laboratory_uid == context.laboratory("report"),
+            Sample.status == SampleState.APPROVED,
+            Sample.analysis_request_uid.is_not(None),
+        )
+        .order_by(Sample.date_verified, Sample.uid)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # what somebody works on is published the next time
+    )
+    return publish_samples(session, context, session.scalars(due).all())
 
 
 def amend_report(session: Session, context: LabContext, sample_uid: str, reason: str) -> ReportImpress:
@@ -72,7 +88,7 @@ def amend_report(session: Session, context: LabContext, sample_uid: str, reason:
     reason = parse_name("Reason", reason)
     [sample] = rows(session, Sample, [sample_uid], lock=True)
     _check_reported(sample)
-    move(session, context, sample, SampleEvent.AMEND)
+    move(session, context, [sample], SampleEvent.AMEND)
     rejudge(session, context, results_of(session, [sample.uid]), reason)
     before = _last(session, sample.uid)
     return _issue(session, context, sample, ReportState.AMENDED, supersedes=before, reason=reason)
@@ -89,7 +105,7 @@ def print_report(session: Session, context: LabContext, uid: str) -> bytes:
     report.printed = True
     last = _last(session, sample.uid)
     if sample.status == SampleState.PUBLISHED and last is not None and last.uid == report.uid:
-        move(session, context, sample, SampleEvent.PRINT)
+        move(session, context, [sample], SampleEvent.PRINT)
     session.flush()
     return pdf_of(report)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import ARRAY, String, any_, bindparam, insert, select
 
 from beak_lims.errors import ChangeRefused, InputRejected, ReferenceRejected
 from beak_lims.models import (
@@ -21,6 +21,7 @@ from beak_lims.models import (
     ClientContact,
     ClinicalData,
     Occasion,
+    OrganismResult,
     Patient,
     Priority,
     Profile,
@@ -32,6 +33,7 @@ from beak_lims.models import (
     sample_analysis,
     sample_profile,
 )
+from beak_lims.seeds.setup import AST_ORGANISM
 from beak_lims.services.house_rules import HouseRules, house_rules, now
 from beak_lims.services.rows import referred, row
 from beak_lims.services.sequences import Kind, next_numbers
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
 
     from beak_lims.context import LabContext
 
+_KINDS = select(analysis_sample_type).where(
+    analysis_sample_type.c.analysis_uid == any_(bindparam("analyses", type_=ARRAY(String)))
+)
 MAX_SAMPLES = 100  # of one request
 LATE_CLOCK = timedelta(minutes=5)  # a collection this far ahead is a clock that is fast, not a plan
 
@@ -169,6 +174,7 @@ def register_request(session: Session, context: LabContext, new: NewRequest) -> 
     versions += [Version(Subject.SAMPLE, sample.uid, copy) for sample, copy in zip(samples, sample_copies, strict=True)]
     versions += [Version(Subject.ANALYSIS_RESULT, one.uid, copies[AnalysisWanted(one.analysis_uid)]) for one in results]
     note_versions(session, context, versions, Occasion.REGISTRATION)
+    _begin_isolates(session, [one for one in results if copies[AnalysisWanted(one.analysis_uid)].is_of_isolate])
     return Registered(request, samples, results)
 
 
@@ -205,7 +211,11 @@ def add_analyses(
         sample.snapshot_hash, sample.snapshot_version = copy.hash, sample.snapshot_version + 1
         version = Version(Subject.SAMPLE, sample.uid, copy, sample.snapshot_version)
         note_versions(session, context, [version], Occasion.CHANGE)
-    return add_results(session, context, sample, uids, rules=rules)
+    made = add_results(session, context, sample, uids, rules=rules)
+    isolates = select(Analysis.uid).where(Analysis.uid.in_(uids), Analysis.keyword == AST_ORGANISM)
+    of_isolates = set(session.scalars(isolates))
+    _begin_isolates(session, [one for one in made if one.analysis_uid in of_isolates])
+    return made
 
 
 def add_results(
@@ -242,6 +252,21 @@ def add_results(
     return made
 
 
+def _begin_isolates(session: Session, results: Collection[AnalysisResult]) -> None:
+    """Each of these results is of its sample's first isolate, which nobody has named yet."""
+    session.add_all(
+        OrganismResult(
+            laboratory_uid=one.laboratory_uid,
+            sample_uid=one.sample_uid,
+            analysis_result_uid=one.uid,
+            isolate_number=1,
+            other_tests={},
+        )
+        for one in results
+    )
+    session.flush()
+
+
 def asked_for(session: Session, samples: Sequence[NewSample]) -> list[list[str]]:
     """The uids of the analyses of each sample, those of its profiles included, each once.
 
@@ -264,8 +289,7 @@ def asked_for(session: Session, samples: Sequence[NewSample]) -> list[list[str]]
     known = referred(session, Analysis, every, "analyses")
     fits: dict[str, set[str]] = {}
     if every:
-        kinds = select(analysis_sample_type).where(analysis_sample_type.c.analysis_uid.in_(every))
-        for link in session.execute(kinds):
+        for link in session.execute(_KINDS, {"analyses": list(every)}):
             fits.setdefault(link.analysis_uid, set()).add(link.sample_type_uid)
     for at, (one, uids) in enumerate(zip(samples, asked, strict=True), start=1):
         if not uids:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, BindParameter, String, any_, bindparam, func, select
 
 from beak_lims.audit import act
 from beak_lims.crypto import keyring
@@ -47,6 +47,24 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from beak_lims.context import LabContext
+
+
+_UIDS: BindParameter[Any] = bindparam("uids", type_=ARRAY(String))
+_CONTENTS = select(SnapshotContent.hash, SnapshotContent.content).where(
+    SnapshotContent.hash == any_(bindparam("hashes", type_=ARRAY(String)))
+)
+_PATIENTS = (
+    select(AnalysisRequest.uid, SnapshotContent.content["patient"].label("patient"), Snapshot.identity)
+    .join(SnapshotContent, SnapshotContent.hash == AnalysisRequest.snapshot_hash)
+    .join(
+        Snapshot,
+        (Snapshot.subject_uid == AnalysisRequest.uid) & (Snapshot.version == AnalysisRequest.snapshot_version),
+    )
+    .where(AnalysisRequest.uid == any_(_UIDS))
+)
+_VERIFIED = select(ResultVerification.analysis_result_uid, ResultVerification.user_uid).where(
+    ResultVerification.analysis_result_uid == any_(_UIDS)
+)
 
 
 @dataclass(frozen=True)
@@ -251,9 +269,7 @@ def reinstate_results(session: Session, context: LabContext, uids: Sequence[str]
 def contents_of(session: Session, results: Sequence[AnalysisResult]) -> dict[str, dict[str, Any]]:
     """The copies that results go by, by hash."""
     wanted = {one.snapshot_hash for one in results}
-    found = session.execute(
-        select(SnapshotContent.hash, SnapshotContent.content).where(SnapshotContent.hash.in_(wanted))
-    )
+    found = session.execute(_CONTENTS, {"hashes": list(wanted)})
     return {row.hash: row.content for row in found}
 
 
@@ -272,16 +288,7 @@ def subjects_of(session: Session, context: LabContext, samples: Iterable[Sample]
     request_uids = {one.analysis_request_uid for one in samples if one.analysis_request_uid is not None}
     found: dict[str, Any] = {}
     if request_uids:
-        of_request = (
-            select(AnalysisRequest.uid, SnapshotContent.content["patient"].label("patient"), Snapshot.identity)
-            .join(SnapshotContent, SnapshotContent.hash == AnalysisRequest.snapshot_hash)
-            .join(
-                Snapshot,
-                (Snapshot.subject_uid == AnalysisRequest.uid) & (Snapshot.version == AnalysisRequest.snapshot_version),
-            )
-            .where(AnalysisRequest.uid.in_(request_uids))
-        )
-        found = {row.uid: row for row in session.execute(of_request)}
+        found = {row.uid: row for row in session.execute(_PATIENTS, {"uids": list(request_uids)})}
     rules = house_rules(session, context, "analysis_result")
     subjects: dict[str, Judged] = {}
     for one in samples:
@@ -335,8 +342,7 @@ def _verify(
     rules = house_rules(session, context, "result_verification")
     contents = contents_of(session, results)
     verified: dict[str, list[str]] = {one.uid: [] for one in results}
-    given = select(ResultVerification.analysis_result_uid, ResultVerification.user_uid)
-    for row in session.execute(given.where(ResultVerification.analysis_result_uid.in_(verified))):
+    for row in session.execute(_VERIFIED, {"uids": list(verified)}):
         verified[row.analysis_result_uid].append(row.user_uid)
     moment = now()
     made = []

@@ -6,9 +6,10 @@ What belongs to another laboratory is not found: the session's context sees to t
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, Select, String, any_, bindparam, select
 
 from beak_lims.errors import RecordNotFound, ReferenceRejected
 from beak_lims.models import AnalysisResult, Sample
@@ -33,11 +34,7 @@ def rows(session: Session, model: type[R], uids: Collection[str], *, lock: bool 
     wanted = list(dict.fromkeys(uids))
     if not wanted:
         return []
-    # Everybody locks in the order of the keys, so that two batches never wait for each other.
-    statement = select(model).where(model.uid.in_(wanted)).order_by(model.uid)
-    if lock:
-        statement = statement.with_for_update(of=model).execution_options(populate_existing=True)
-    found = {one.uid: one for one in session.scalars(statement)}
+    found = {one.uid: one for one in session.scalars(_by_uid(model, lock), {"uids": wanted})}
     for uid in wanted:
         if uid not in found:
             raise RecordNotFound(model.__tablename__, uid)
@@ -52,10 +49,25 @@ def referred(session: Session, model: type[R], uids: Collection[str], field: str
     wanted = set(uids)
     if not wanted:
         return {}
-    found = {one.uid: one for one in session.scalars(select(model).where(model.uid.in_(wanted)))}
+    found = {one.uid: one for one in session.scalars(_by_uid(model, False), {"uids": list(wanted)})}
     if wanted - found.keys() or not all(getattr(one, "active", True) for one in found.values()):
         raise ReferenceRejected(field)
     return found
+
+
+@cache
+def _by_uid(model: type[R], lock: bool) -> Select[R]:
+    """The statement is made once, and is one text however many keys there are, so that it is prepared once."""
+    # Everybody locks in the order of the keys, so that two batches never wait for each other.
+    statement = select(model).where(model.uid == any_(bindparam("uids", type_=ARRAY(String)))).order_by(model.uid)
+    if lock:
+        statement = statement.with_for_update(of=model).execution_options(populate_existing=True)
+    return statement
+
+
+_SAMPLES_OF = select(AnalysisResult.sample_uid).where(
+    AnalysisResult.uid == any_(bindparam("uids", type_=ARRAY(String)))
+)
 
 
 def locked_results(session: Session, uids: Collection[str]) -> tuple[list[AnalysisResult], dict[str, Sample]]:
@@ -63,8 +75,8 @@ def locked_results(session: Session, uids: Collection[str]) -> tuple[list[Analys
 
     :raises RecordNotFound: one of them is not there, or may not be seen.
     """
-    before = rows(session, AnalysisResult, uids)
-    samples = {one.uid: one for one in rows(session, Sample, sorted({one.sample_uid for one in before}), lock=True)}
+    of_samples = set(session.scalars(_SAMPLES_OF, {"uids": list(uids)}))
+    samples = {one.uid: one for one in rows(session, Sample, sorted(of_samples), lock=True)}
     return rows(session, AnalysisResult, uids, lock=True), samples
 
 

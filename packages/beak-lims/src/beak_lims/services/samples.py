@@ -19,6 +19,7 @@ from beak_lims.inputs import parse_name
 from beak_lims.models import (
     AnalysisResult,
     Occasion,
+    OrganismResult,
     RejectionReason,
     Relationship,
     ReportImpress,
@@ -29,10 +30,12 @@ from beak_lims.models import (
     sample_profile,
     sample_rejection_reason,
 )
+from beak_lims.seeds.setup import AST_ANTIBIOTIC, AST_ORGANISM
 from beak_lims.services.following import follow, move
 from beak_lims.services.house_rules import house_rules, now
 from beak_lims.services.requests import LATE_CLOCK, pending_results
 from beak_lims.services.rows import referred, results_of, rows
+from beak_lims.services.susceptibility import carry_isolates
 from beak_lims.snapshots.taking import AnalysisWanted, Version, copy_analyses, copy_samples, note_versions
 from beak_lims.workflow.results import RESULTS, ResultEvent, ResultState
 from beak_lims.workflow.samples import SampleEvent, SampleState, is_untouched
@@ -90,7 +93,7 @@ def cancel_samples(session: Session, context: LabContext, uids: Sequence[str]) -
     samples = rows(session, Sample, uids, lock=True)
     _check_untouched(session, samples, SampleEvent.CANCEL)
     for sample in samples:
-        move(session, context, sample, SampleEvent.CANCEL)
+        move(session, context, [sample], SampleEvent.CANCEL)
     _cancel_pending(session, context, samples)
     return samples
 
@@ -109,7 +112,7 @@ def reject_samples(session: Session, context: LabContext, uids: Sequence[str], r
     samples = rows(session, Sample, uids, lock=True)
     _check_untouched(session, samples, SampleEvent.REJECT)
     for sample in samples:
-        move(session, context, sample, SampleEvent.REJECT)
+        move(session, context, [sample], SampleEvent.REJECT)
     _cancel_pending(session, context, samples)
     links = [
         {"sample_uid": sample.uid, "rejection_reason_uid": uid} for sample in samples for uid in dict.fromkeys(reasons)
@@ -177,7 +180,7 @@ def invalidate_sample(session: Session, context: LabContext, uid: str, reason: s
     [sample] = rows(session, Sample, [uid], lock=True)
     if sample.qc_set_uid is not None:
         raise ChangeRefused(f"Sample {sample.sample_id} is a control; run another one instead.")
-    move(session, context, sample, SampleEvent.INVALIDATE)
+    move(session, context, [sample], SampleEvent.INVALIDATE)
     moment = now()
     with act(session, "invalidate"):
         sample.invalidation_reason = reason
@@ -210,7 +213,12 @@ def invalidate_sample(session: Session, context: LabContext, uid: str, reason: s
         snapshot_hash=sample_copy.hash,
         snapshot_version=1,
     )
-    pending = pending_results(corrected, {one: copies[AnalysisWanted(one)] for one in analyses})
+    isolates = select(OrganismResult.analysis_result_uid).where(OrganismResult.sample_uid == sample.uid)
+    carried = {AST_ORGANISM, AST_ANTIBIOTIC} if session.scalar(isolates.limit(1)) else set()
+    asked = {one: copies[AnalysisWanted(one)] for one in analyses}
+    pending = pending_results(
+        corrected, {one: copy for one, copy in asked.items() if copy.content["keyword"] not in carried}
+    )
     corrected.due_date = max((one.due_date for one in pending), default=moment + timedelta(days=1))
     session.add(corrected)
     session.flush()
@@ -225,13 +233,15 @@ def invalidate_sample(session: Session, context: LabContext, uid: str, reason: s
     versions = [Version(Subject.SAMPLE, corrected.uid, sample_copy)]
     versions += [Version(Subject.ANALYSIS_RESULT, one.uid, copies[AnalysisWanted(one.analysis_uid)]) for one in pending]
     note_versions(session, context, versions, Occasion.REGISTRATION, reason)
+    if carried:
+        carry_isolates(session, context, sample, corrected)
     return corrected
 
 
 def _moved(session: Session, context: LabContext, uids: Sequence[str], event: SampleEvent) -> list[Sample]:
     samples = rows(session, Sample, uids, lock=True)
     for sample in samples:
-        move(session, context, sample, event)
+        move(session, context, [sample], event)
     return samples
 
 

@@ -11,11 +11,10 @@ from enum import StrEnum
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import text
 
 from beak_lims.errors import ChangeRefused
-from beak_lims.models.sequence import IdSequence
+from tenantry.registry.uids import new_uid
 
 if TYPE_CHECKING:
     from datetime import date
@@ -37,6 +36,10 @@ class Kind(StrEnum):
     QC_SET = "X"
 
 
+_TAKE = text(
+    "INSERT INTO id_sequence AS s (uid, prefix, number) VALUES (:uid, :prefix, :count)"
+    " ON CONFLICT (prefix) DO UPDATE SET number = s.number + excluded.number, updated_at = now() RETURNING s.number"
+)
 LETTERED = frozenset({Kind.PATIENT, Kind.SAMPLE})  # these go on with AB, AC ... after 99999
 
 
@@ -53,12 +56,7 @@ def next_numbers(session: Session, kind: Kind, count: int, on: date) -> list[str
     if count < 1:
         return []
     prefix = f"{kind}{on.year % 100:02}"
-    taken = insert(IdSequence.__table__).values(prefix=prefix, number=count)  # type: ignore[arg-type]
-    statement = taken.on_conflict_do_update(
-        index_elements=["prefix"],
-        set_={"number": IdSequence.__table__.c.number + taken.excluded.number, "updated_at": func.now()},
-    ).returning(IdSequence.__table__.c.number)
-    last = session.execute(statement).scalar_one()
+    last = session.execute(_TAKE, {"uid": new_uid(), "prefix": prefix, "count": count}).scalar_one()
     return [number(kind, prefix, at) for at in range(last - count + 1, last + 1)]
 
 

@@ -170,6 +170,40 @@ def note_other_tests(session: Session, uid: str, tests: Mapping[str, str]) -> Or
     return isolate
 
 
+def carry_isolates(session: Session, context: LabContext, original: Sample, corrected: Sample) -> None:
+    """Give a corrected copy the isolates of the sample that it corrects, each with what it was tested for.
+
+    What they are and what was read is to be entered anew: results wait for it.
+    """
+    of_sample = select(OrganismResult).where(OrganismResult.sample_uid == original.uid)
+    for isolate in session.scalars(of_sample.order_by(OrganismResult.isolate_number)).all():
+        [result] = add_results(session, context, corrected, [_analysis(session, AST_ORGANISM).uid])
+        copy = OrganismResult(
+            laboratory_uid=corrected.laboratory_uid,
+            sample_uid=corrected.uid,
+            analysis_result_uid=result.uid,
+            isolate_number=isolate.isolate_number,
+            other_tests={},
+        )
+        session.add(copy)
+        session.flush()
+        for test in tests_of(session, isolate.uid):
+            [result] = add_results(session, context, corrected, [_analysis(session, AST_ANTIBIOTIC).uid])
+            session.add(
+                AstResult(
+                    laboratory_uid=corrected.laboratory_uid,
+                    organism_result_uid=copy.uid,
+                    analysis_result_uid=result.uid,
+                    antibiotic_uid=test.antibiotic_uid,
+                    guideline_year_uid=test.guideline_year_uid,
+                    test_method=test.test_method,
+                    disk=test.disk,
+                    site_of_infection=test.site_of_infection,
+                )
+            )
+    session.flush()
+
+
 # -- tests
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from sqlalchemy import Row, Select, select, tuple_
 
@@ -58,14 +58,27 @@ def result_worklist(
     unassigned: bool = False,
     after: Place | None = None,
     limit: int = 50,
-) -> Sequence[Row[AnalysisResult, str, str, str]]:
-    """Results of one status, each with the number and the key of its sample and the name of its analysis.
+) -> Sequence[Row[Any]]:
+    """Results of one status: some columns of each, the number and status of its sample and the name of its analysis.
 
     ``unassigned``: only those on no worksheet. Without a laboratory at work there are none.
     """
     # Told outright besides the session's own filter: the index begins with it.
     query = (
-        select(AnalysisResult, Sample.sample_id, Sample.status.label("sample_status"), Analysis.name.label("analysis"))
+        select(
+            AnalysisResult.uid,
+            AnalysisResult.sample_uid,
+            Sample.sample_id,
+            Sample.status.label("sample_status"),
+            AnalysisResult.analysis_uid,
+            Analysis.name.label("analysis"),
+            AnalysisResult.status,
+            AnalysisResult.flag,
+            AnalysisResult.priority,
+            AnalysisResult.due_date,
+            AnalysisResult.retest,
+            AnalysisResult.worksheet_uid,
+        )
         .join(Sample, Sample.uid == AnalysisResult.sample_uid)
         .join(Analysis, Analysis.uid == AnalysisResult.analysis_uid)
         .where(AnalysisResult.laboratory_uid == context.laboratory_uid, AnalysisResult.status == status)

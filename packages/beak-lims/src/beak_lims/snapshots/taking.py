@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, insert, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from beak_lims.models.snapshot import Occasion, Snapshot, Subject
+from beak_lims.seeds.setup import AST_ORGANISM
 from beak_lims.snapshots.documents import ANALYSES, HASH, PATIENTS, REQUESTS, SAMPLES, WITH_USE
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ class Copy:
     hash: str
     content: dict[str, Any]
     identity: dict[str, Any] | None = None
+
+    @property
+    def is_of_isolate(self) -> bool:
+        """Whether it is the copy of the analysis that an isolate hangs on."""
+        return bool(self.content.get("keyword") == AST_ORGANISM)
 
 
 @dataclass(frozen=True)

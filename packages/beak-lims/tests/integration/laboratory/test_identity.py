@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from beak_lims.models import AuditLog, PasswordReset, RefreshToken, User, UserSession
+from beak_lims.models import AuditLog, LaboratorySetting, PasswordReset, RefreshToken, User, UserSession
 
 from ...conftest import API, PASSWORD, Actor, Installation
 
@@ -121,6 +121,31 @@ def test_idle_session_is_over(installation: Installation) -> None:
             opened.expires_at = datetime.now(UTC) - timedelta(seconds=1)
     with_token(user, told).refused(401, "GET", "/auth/me")
     post(installation, "/refresh", {"refresh_token": told["refresh_token"]}, 401)
+
+
+def test_a_laboratory_sets_idleness_and_password_age_for_those_who_work_in_it(installation: Installation) -> None:
+    user = installation.actor()
+    first = installation.laboratories["alpha"]["First"]
+    with installation.tenancy.session("alpha") as session:
+        setting = session.scalars(sa.select(LaboratorySetting).where(LaboratorySetting.laboratory_uid == first)).one()
+        setting.inactivity_log_out, setting.password_lifetime = 5, 1
+        session.get_one(User, user.uid).password_changed_at = datetime.now(UTC) - timedelta(days=2)
+    try:
+        told = login(installation, user)
+        assert told["must_change_password"] is False  # the organisation's 90 days
+        body = {"identifier": user.user_name, "password": PASSWORD, "laboratory_uid": first}
+        told = post(installation, "/login", body, 200)
+        assert told["must_change_password"] is True
+        with installation.tenancy.session("alpha") as session:
+            opened = sa.select(UserSession).where(UserSession.user_uid == user.uid).order_by(UserSession.uid.desc())
+            newest = session.scalars(opened.limit(1)).one()
+            assert newest.expires_at - newest.refreshed_at == timedelta(minutes=20)
+    finally:
+        with installation.tenancy.session("alpha") as session:
+            of_first = LaboratorySetting.laboratory_uid == first
+            session.execute(
+                sa.update(LaboratorySetting).where(of_first).values(inactivity_log_out=None, password_lifetime=None)
+            )
 
 
 def test_sessions_are_listed_and_revoked_by_their_owner_alone(installation: Installation) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from beak_lims.api.app import lims_app
 from beak_lims.http import whole
 from tenantry.http.settings import LOOPBACK, HttpSettings
 
@@ -68,3 +69,19 @@ def test_both_are_counted_together(installation: Installation, client: httpx.Cli
     client.get(f"{API}/countries", headers=installation.actor().headers)
     told = client.get(f"{PLATFORM}/metrics", headers={"Authorization": f"Bearer {token}"}).text
     assert 'route="/countries"' in told, [line for line in told.splitlines() if "countr" in line]
+
+
+def test_health_and_version_are_told_to_anybody(client: httpx.Client) -> None:
+    assert client.get(f"{API}/health/status").json() == {"status": "ok"}
+    told = client.get(f"{API}/version").json()
+    assert (told["name"], bool(told["version"])) == ("Beak LIMS", True)
+    assert client.get(f"{API}/health/other").status_code == 404
+
+
+def test_organisation_may_be_named_by_another_header(installation: Installation) -> None:
+    app = lims_app(installation.tenancy, header="X-Organisation")
+    body = {"identifier": installation.actor().user_name, "password": PASSWORD}
+    with serving(app) as origin, httpx.Client(base_url=origin, timeout=30) as client:
+        assert client.post(f"{API}/auth/login", json=body, headers={"X-Organisation": "alpha"}).status_code == 200
+        answer = client.post(f"{API}/auth/login", json=body, headers={"X-Org-Slug": "alpha"})
+        assert (answer.status_code, "'X-Organisation' header" in answer.json()["detail"]) == (403, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,15 @@ def panel(actor: Actor, name: str, *codes: str, method: str = "MIC") -> str:
     return str(actor.post("/ast-panels", body)["uid"])
 
 
+def first(actor: Actor, sample: str) -> str:
+    """The isolate that the request for it made."""
+    [made] = actor.get("/isolates", params={"sample_uid": sample})
+    assert (made["isolate_number"], made["organism_uid"]) == (1, None)
+    return str(made["uid"])
+
+
 def isolate(actor: Actor, sample: str, code: str, panel_uid: str, **more: str) -> Any:
-    uid = actor.post(f"/samples/{sample}/isolates")["uid"]
+    uid = first(actor, sample)
     actor.post(f"/isolates/{uid}/organism", {"organism_uid": organism(actor, code)})
     return actor.post(f"/isolates/{uid}/panel", {"ast_panel_uid": panel_uid, **more})
 
@@ -151,7 +159,7 @@ def test_site_of_infection_decides_between_breakpoints(scientist: Actor) -> None
 
 def test_refusals_leave_everything_as_it_was(scientist: Actor) -> None:
     sample = culture(scientist)
-    uid = scientist.post(f"/samples/{sample}/isolates")["uid"]
+    uid = first(scientist, sample)
     some = panel(scientist, "Refused", "CIP")
     assert "no name yet" in scientist.refused(409, "POST", f"/isolates/{uid}/panel", {"ast_panel_uid": some})
     scientist.post(f"/isolates/{uid}/organism", {"organism_uid": organism(scientist, "eco")})
@@ -249,3 +257,47 @@ def test_an_antibiogram_from_the_published_tables(seeded: Installation, whonet: 
         "CPT": ("SDD", "breakpoint"),  # what methicillin resistance leaves
         "OXA": ("R", "expert rule"),
     }
+
+
+def test_a_further_isolate_has_a_result_of_its_own(scientist: Actor) -> None:
+    sample = culture(scientist)
+    uid = first(scientist, sample)
+    further = scientist.post(f"/samples/{sample}/isolates")
+    assert further["isolate_number"] == 2
+    assert further["analysis_result_uid"] != scientist.get(f"/isolates/{uid}")["analysis_result_uid"]
+
+
+def test_a_corrected_copy_is_tested_for_what_its_original_was(seeded: Installation, scientist: Actor) -> None:
+    verifier = seeded.actor()
+    sample = culture(scientist)
+    shown = isolate(scientist, sample, "eco", panel(scientist, "Corrected", "CIP", "GEN"))
+    shown = entered(scientist, shown, CIP="0.25", GEN="1")
+    results = [shown["analysis_result_uid"], *(test["analysis_result_uid"] for test in shown["tests"])]
+    verifier.post("/results/verify", {"uids": results})
+    corrected = verifier.post(f"/samples/{sample}/invalidate", {"reason": "Labels were swapped"})
+    [copy] = scientist.get("/isolates", params={"sample_uid": corrected["uid"]})
+    assert (copy["isolate_number"], copy["organism_uid"]) == (1, None)
+    copy = scientist.get(f"/isolates/{copy['uid']}")
+    kept = {(test["antibiotic_uid"], test["test_method"], test["disk"], None) for test in shown["tests"]}
+    assert {
+        (test["antibiotic_uid"], test["test_method"], test["disk"], test["value"]) for test in copy["tests"]
+    } == kept
+    scientist.post(f"/isolates/{copy['uid']}/organism", {"organism_uid": organism(scientist, "eco")})
+    again = entered(scientist, copy, CIP="0.25", GEN="8")
+    assert meant(scientist, again, "GEN") == {"GEN": ("R", "breakpoint")}
+    assert scientist.get(f"/samples/{corrected['uid']}")["status"] == "awaiting"
+
+
+def test_microbiology_is_closed_where_its_module_is_off(seeded: Installation, scientist: Actor) -> None:
+    def without(attributes: Mapping[str, Any]) -> dict[str, Any]:
+        return {**attributes, "primary_industry": "pharma", "enabled_modules": ["core", "pharma"]}
+
+    before = dict(seeded.tenancy.get("alpha").attributes)
+    seeded.tenancy.change_attributes("alpha", without, action="module.disable", details={})
+    try:
+        told = scientist.refused(403, "GET", "/isolates")
+        assert told == "Module 'clinical' is not enabled for tenant 'alpha'"
+        scientist.get("/patients")
+    finally:
+        seeded.tenancy.change_attributes("alpha", lambda _: before, action="module.enable", details={})
+    scientist.get("/isolates")

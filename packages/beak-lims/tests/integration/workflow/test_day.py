@@ -62,6 +62,7 @@ def test_request_is_registered_with_its_samples_results_and_copies(bench: Bench)
         versions = session.scalars(select(Snapshot).where(Snapshot.subject_uid.in_(subjects))).all()
         assert {(one.version, one.occasion, one.taken_by) for one in versions} == {(1, "registration", "ann")}
         assert len(versions) == 7
+    with bench.at_work() as (session, _):
         kinds = session.scalars(select(AuditLog.target_type).where(AuditLog.target_uid.in_(subjects))).all()
         assert sorted(kinds) == ["analysis_request"] + ["analysis_result"] * 4 + ["sample"] * 2
 

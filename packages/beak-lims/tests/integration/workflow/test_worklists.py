@@ -74,7 +74,7 @@ def plan_of(bench: Bench, read: Callable[[Session, LabContext], Any]) -> str:
 def test_worklists_are_read_along_their_indexes_and_sort_nothing(bench: Bench) -> None:
     fill(bench, FEW)
     with bench.at_work() as (session, context):
-        last = result_worklist(session, context, limit=1000)[-1][0]
+        last = result_worklist(session, context, limit=1000)[-1]
         later = Place(last.priority, last.due_date, last.uid)
     analysis = bench.uids["glu"]
     for index, read in (
@@ -93,8 +93,8 @@ def test_pages_hold_every_result_once_in_order(bench: Bench) -> None:
     with bench.at_work() as (session, context):
         places, after = [], None
         while found := result_worklist(session, context, after=after, limit=400):
-            places += [(-row[0].priority, row[0].due_date, row[0].uid) for row in found]
-            after = Place(found[-1][0].priority, found[-1][0].due_date, found[-1][0].uid)
+            places += [(-row.priority, row.due_date, row.uid) for row in found]
+            after = Place(found[-1].priority, found[-1].due_date, found[-1].uid)
             session.expunge_all()
         expected = session.scalar(
             sa.select(sa.func.count()).select_from(AnalysisResult).where(AnalysisResult.status == ResultState.PENDING)
@@ -121,5 +121,5 @@ def test_fifty_of_a_million_take_less_than_twenty_milliseconds(bench: Bench) -> 
             found = result_worklist(session, context, after=after)
             seconds.append(time.perf_counter() - start)
             assert len(found) == 50
-            after = Place(found[-1][0].priority, found[-1][0].due_date, found[-1][0].uid)
+            after = Place(found[-1].priority, found[-1].due_date, found[-1].uid)
     assert sorted(seconds)[len(seconds) // 2] < 0.020

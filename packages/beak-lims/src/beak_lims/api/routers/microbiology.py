@@ -33,7 +33,7 @@ from beak_lims.services import susceptibility
 from beak_lims.services.rows import referred, row
 from beak_lims.services.susceptibility import Asked, Question
 
-router = LabRouter(tags=["microbiology"])
+router = LabRouter(tags=["microbiology"], module="clinical")
 
 Reading = Annotated[Work, Depends(permit("READ", "RESULT"))]
 Changing = Annotated[Work, Depends(permit("UPDATE", "RESULT"))]

@@ -99,9 +99,6 @@ def list_requests(
 @router.post("", status_code=201, summary="Register a request with its samples")
 def create_request(lab: Making, body: NewRequest) -> RequestWithSamples:
     made = requests.register_request(lab.session, lab.context, body.asked())
-    lab.session.refresh(made.request)
-    for sample in made.samples:
-        lab.session.refresh(sample)
     samples = [sample_with(one, made.results) for one in made.samples]
     return RequestWithSamples(**RequestRow.model_validate(made.request).model_dump(), samples=samples)
 

@@ -96,25 +96,9 @@ def list_result_worklist(
         limit=page.limit + 1,
     )
     shown = found[: page.limit]
-    last = shown[-1][0] if len(found) > page.limit else None
+    last = shown[-1] if len(found) > page.limit else None
     page.tell(lab, None if last is None else str(Place(last.priority, last.due_date, last.uid)))
-    return [
-        WorklistRow(
-            uid=one.uid,
-            sample_uid=one.sample_uid,
-            sample_id=sample_id,
-            sample_status=SampleState(sample_status),
-            analysis_uid=one.analysis_uid,
-            analysis=analysis,
-            status=ResultState(one.status),
-            flag=None if one.flag is None else Flag(one.flag),
-            priority=one.priority,
-            due_date=one.due_date,
-            retest=one.retest,
-            worksheet_uid=one.worksheet_uid,
-        )
-        for one, sample_id, sample_status, analysis in shown
-    ]
+    return [WorklistRow.model_validate(one) for one in shown]
 
 
 @router.post("/submit", summary="Enter values; each is judged by the set-up frozen with its result")
