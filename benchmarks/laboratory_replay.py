@@ -100,7 +100,7 @@ def recipe(steps: Sequence[Step], own: Mapping[str, str]) -> dict[str, Any]:
             numbers = None
             if _SEQUENCE in sent.statement:
                 [values] = leaves
-                numbers = [values["prefix"], values["number"]]
+                numbers = [values["prefix"], values["count"]]
                 answers = [(0, 0, mark) for mark in _numbers(*numbers, int(sent.answered[0][0] or 0))]
             else:
                 answers = _answers(sent, {*unit, *own})

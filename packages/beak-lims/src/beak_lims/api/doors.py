@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.types import String
 
 from beak_lims import access
+from beak_lims.api.once import Once
 from beak_lims.context import LabContext, bind
 from beak_lims.errors import LaboratoryRefused, PasswordExpired
 from beak_lims.identity.tokens import Claims, claims_of
@@ -55,6 +56,15 @@ LaboratoryHeader = Annotated[
     Header(alias="X-Laboratory-ID", pattern=UID, description="The laboratory to work in, unless the token names it"),
 ]
 
+KeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{16,255}$",
+        description="The same key with the same request is done once and answered alike, for a day: send a UUID",
+    ),
+]
+
 
 @dataclass
 class Work:
@@ -70,6 +80,7 @@ class Work:
     although_expired: bool = False
     long_running: bool = False  # see ``long_running`` of the routing
     module: str = CORE  # of the organisation, that the route belongs to
+    once: Once | None = None  # of a request that came with a key of its own
     session: Session = None  # type: ignore[assignment]  # given by ``enter``
     context: LabContext = None  # type: ignore[assignment]  # given by ``enter``
     claims: Claims | None = None
@@ -204,6 +215,26 @@ def permit(action: str, target: str, *more: tuple[str, str]) -> Entrance:
         laboratory: LaboratoryHeader = None,
     ) -> Work:
         return _work(request, wanted, laboratory)
+
+    entrance.wanted = wanted  # type: ignore[attr-defined]
+    return entrance
+
+
+def permit_once(action: str, target: str, *more: tuple[str, str]) -> Entrance:
+    """As ``permit``, of a route that makes something: a request with an ``Idempotency-Key`` is done once."""
+    wanted = ((action, target), *more)
+
+    async def entrance(
+        request: Request,
+        _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+        laboratory: LaboratoryHeader = None,
+        idempotency_key: KeyHeader = None,
+    ) -> Work:
+        work = _work(request, wanted, laboratory)
+        if idempotency_key is not None:
+            url = request.url
+            work.once = Once.of(idempotency_key, url.path.encode(), url.query.encode(), await request.body())
+        return work
 
     entrance.wanted = wanted  # type: ignore[attr-defined]
     return entrance

@@ -20,6 +20,7 @@ from beak_lims.models.analysis import (
 from beak_lims.models.analysis_category import AnalysisCategory
 from beak_lims.models.analysis_request import AnalysisRequest, ClinicalData
 from beak_lims.models.analysis_result import AnalysisResult, Flag, ResultMutation, ResultVerification, Step
+from beak_lims.models.answered_request import AnsweredRequest
 from beak_lims.models.antibiotic import Antibiotic, AntibioticDisk, antibiotic_guideline
 from beak_lims.models.audit_log import AuditLog
 from beak_lims.models.base import Base, LabRecord, Record
@@ -93,6 +94,7 @@ __all__ = [
     "AnalysisCoding",
     "AnalysisRequest",
     "AnalysisResult",
+    "AnsweredRequest",
     "Antibiotic",
     "AntibioticDisk",
     "AstPanel",

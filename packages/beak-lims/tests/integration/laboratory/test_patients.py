@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 from ...conftest import Actor, Installation
 
@@ -120,3 +122,32 @@ def test_database_holds_no_name_in_clear(installation: Installation, clinic: str
         sealed = connection.execute("SELECT first_name FROM org_alpha.patient WHERE uid = %s", [uid]).fetchone()
     assert sealed is not None
     assert sealed[0].startswith("1:")
+
+
+def test_a_request_with_a_key_is_done_once(installation: Installation) -> None:
+    actor = installation.actor()
+    client = actor.post("/clients", {"name": "Keyed", "code": "KEYED"})["uid"]
+    body = {"first_name": "Once", "last_name": "Only", "client_uid": client, "although_known": True}
+    key = {"Idempotency-Key": "0123456789abcdef-1"}
+
+    def sent(who: Actor, **given: Any) -> Any:
+        return who("POST", "/patients", {**body, **given}, headers=key)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: sent(actor), range(4)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert sorted(answer.headers.get("Idempotency-Replayed", "no") for answer in answers) == ["no"] + ["true"] * 3
+    assert len(actor.post("/patients/search", {"words": "Once"})) == 1
+    told = sent(actor, first_name="Twice")
+    assert (told.status_code, told.json()["type"]) == (422, "urn:tenantry:problem:key-reused")
+    # A refusal keeps no key, and keys of others are others.
+    refused = {"headers": {"Idempotency-Key": "0123456789abcdef-2"}}
+    assert actor("POST", "/patients", {**body, "client_uid": "0" * 32}, **refused).status_code == 422
+    assert actor("POST", "/patients", body, **refused).status_code == 201
+    assert sent(installation.actor()).json()["uid"] != answers[0].json()["uid"]
+    assert actor("POST", "/patients", body, headers={"Idempotency-Key": "short"}).status_code == 422
+    with installation.tenancy.session("alpha") as session:
+        kept = session.scalars(sa.text("SELECT answer FROM answered_request WHERE answer IS NOT NULL")).all()
+    assert kept
+    assert not [answer for answer in kept if "Once" in answer or "Only" in answer]

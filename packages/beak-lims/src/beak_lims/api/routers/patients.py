@@ -12,7 +12,7 @@ from fastapi import Depends, Query
 from pydantic import Field
 
 from beak_lims.api.bodies import Identifications, NewPatient, Years
-from beak_lims.api.doors import Work, permit
+from beak_lims.api.doors import Work, permit, permit_once
 from beak_lims.api.fields import (
     ByReference,
     Code,
@@ -33,7 +33,7 @@ from beak_lims.services.patients import Search
 router = LabRouter(prefix="/patients", tags=["patients"])
 
 Reading = Annotated[Work, Depends(permit("READ", "PATIENT"))]
-Making = Annotated[Work, Depends(permit("CREATE", "PATIENT"))]
+Making = Annotated[Work, Depends(permit_once("CREATE", "PATIENT"))]
 Changing = Annotated[Work, Depends(permit("UPDATE", "PATIENT"))]
 Removing = Annotated[Work, Depends(permit("DELETE", "PATIENT"))]
 

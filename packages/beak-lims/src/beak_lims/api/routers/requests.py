@@ -8,7 +8,7 @@ from fastapi import Depends
 from pydantic import AwareDatetime, Field
 from sqlalchemy import select
 
-from beak_lims.api.doors import Work, permit
+from beak_lims.api.doors import Work, permit, permit_once
 from beak_lims.api.fields import ByReference, Incoming, Lines, Name, Reference, References, Uid
 from beak_lims.api.paging import LISTED, Paged
 from beak_lims.api.routing import LabRouter
@@ -21,7 +21,7 @@ from beak_lims.services.rows import results_of, row
 router = LabRouter(prefix="/analysis-requests", tags=["analysis requests"])
 
 Reading = Annotated[Work, Depends(permit("READ", "SAMPLE"))]
-Making = Annotated[Work, Depends(permit("CREATE", "SAMPLE"))]
+Making = Annotated[Work, Depends(permit_once("CREATE", "SAMPLE"))]
 Remarks = Annotated[list[Name], Field(max_length=100)]
 
 

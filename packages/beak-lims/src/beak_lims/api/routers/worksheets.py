@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import select
 
 from beak_lims.api.crud import Noun, add_crud
-from beak_lims.api.doors import Work, permit
+from beak_lims.api.doors import Work, permit, permit_once
 from beak_lims.api.fields import ByReference, Incoming, Outgoing, Reference, Uid
 from beak_lims.api.paging import LISTED, Paged
 from beak_lims.api.routing import LabRouter
@@ -32,7 +32,7 @@ from beak_lims.workflow.worksheets import WorksheetState
 router = LabRouter(tags=["worksheets"])
 
 Reading = Annotated[Work, Depends(permit("READ", "WORKSHEET"))]
-Making = Annotated[Work, Depends(permit("CREATE", "WORKSHEET"))]
+Making = Annotated[Work, Depends(permit_once("CREATE", "WORKSHEET"))]
 Assigning = Annotated[Work, Depends(permit("ASSIGN", "WORKSHEET"))]
 Position = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}$")]
 
