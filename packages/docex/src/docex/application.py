@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,10 +17,12 @@ from docex import fsck
 from docex.config.docex_config import DocEXConfig, in_force
 from docex.config.settings import LoggingSettings, defaults
 from docex.context import UserContext
-from docex.database import check_database, close_connections, open_database
+from docex.database import Database, check_database, close_connections, open_database
+from docex.db import opened
+from docex.db.unassigned import Unassigned
 from docex.docbasket import DocBasket, Hit, found_texts
 from docex.document import Document
-from docex.errors import ConfigurationError, DatabaseError, NotInitialized, StorageError
+from docex.errors import ConfigurationError, DatabaseError, NotInitialized, StorageError, TenantSwitchRefused
 from docex.fsck import Report
 from docex.models.metadata_keys import MetadataKey
 from docex.models.records import BasketRecord
@@ -46,6 +49,9 @@ class DocEX(Routes, Processing, Moving):
 
         ``provision``: whether an unknown tenant is made; by default as the configuration says.
 
+        Where tenants are made on first access, ``DocEX()`` without a context refuses all work until :attr:`db` is
+        assigned, as some older scripts do.
+
         :raises NotInitialized: there is no configuration file. :raises ConfigurationError: it cannot be used.
         :raises TenantRequired: multi-tenancy is enabled and the context names no tenant; it is a ValueError.
         """
@@ -55,17 +61,59 @@ class DocEX(Routes, Processing, Moving):
         if settings.security.enforce_user_context and user_context is None:
             raise ConfigurationError(config.path, "security.enforce_user_context asks for DocEX(user_context=...).")
         _log_to(settings.logging)
-        self.user_context = user_context
+        self._user_context = user_context
         tenant_id = user_context.tenant_id if user_context else None
         if tenant_id and not settings.by_tenant:
             logger.warning("tenant_id %r has no effect: multi-tenancy is not enabled", tenant_id)
         if provision is None:
             provision = settings.provisions_on_access
-        self.db = open_database(settings, tenant_id, user_context, provision=provision)
         self._settings = settings
-        self._baskets = DocBasketService(self.db)
+        if user_context is None and settings.provisions_on_access:
+            self._work_on(Unassigned())
+        else:
+            self._work_on(open_database(settings, tenant_id, user_context, provision=provision))
+            opened.note(self.db.tenant_id)
+
+    def _work_on(self, db: Database) -> None:
+        self._db = db
+        self._baskets = DocBasketService(db)
+
+    @property
+    def db(self) -> Database:
+        """The database of the tenant, or the only one. Another object's of the same tenant may be assigned.
+
+        :raises TenantSwitchRefused: at assigning; it is another tenant's.
+        """
+        return self._db
+
+    @db.setter
+    def db(self, value: Database) -> None:
+        wanted = self._user_context.tenant_id if self._user_context else None
+        if wanted is not None and self._settings.by_tenant and wanted != value.tenant_id:
+            raise TenantSwitchRefused(wanted, value.tenant_id)
+        self._work_on(value)
+
+    @property
+    def user_context(self) -> UserContext | None:
+        """Who works. Another user of the same tenant may be assigned.
+
+        :raises TenantSwitchRefused: at assigning; the context names another tenant.
+        """
+        return self._user_context
+
+    @user_context.setter
+    def user_context(self, value: UserContext | None) -> None:
+        wanted = value.tenant_id if value else None
+        if wanted is not None and self._settings.by_tenant and wanted != self.db.tenant_id:
+            raise TenantSwitchRefused(self.db.tenant_id, wanted)
+        db = copy(self._db)  # of this object alone: the database may have been assigned to others too
+        db.user_context = value
+        self._work_on(db)
+        self._user_context = value
 
     def __repr__(self) -> str:
+        if isinstance(self._db, Unassigned):
+            return "<DocEX without a tenant>"
         return f"<DocEX tenant={self.db.tenant_id!r}>" if self.db.tenant_id else "<DocEX>"
 
     def __enter__(self) -> Self:
@@ -84,6 +132,7 @@ class DocEX(Routes, Processing, Moving):
     def reset(cls) -> None:
         """Close every connection of this process, for all tenants. Objects that are still open connect again."""
         close_connections()
+        opened.forget()
 
     # -- configuration -------------------------------------------------------------------------------------------------
 

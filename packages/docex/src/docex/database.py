@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from docex.config.settings import DatabaseSettings, Settings
 from docex.context import UserContext
+from docex.db.statements import Statements
 from docex.errors import ClosedError, DatabaseError, TenantRequired
 from docex.settling import settle, settle_all
 from docex.sqlite_files import tune
@@ -107,7 +108,7 @@ def close_connections() -> None:
         _ready.clear()
 
 
-class _Work:
+class _Work(Statements):
     """Who works on a database, and whether that is still wanted."""
 
     def __init__(self, tenant_id: str | None, user_context: UserContext | None, enforced: bool) -> None:
@@ -188,8 +189,9 @@ class SingleDatabase(_Work):
         if self._closed:
             raise ClosedError()
         with tenant_errors(""), faults(self._place):
-            with Session(self._engines[write]) as session, session.begin():
+            with Session(self._engines[write]) as session:
                 yield session
+                session.commit()  # and not a block of begin(): a script may have committed by itself
             if write:
                 _settle(self._engines[write])
 

@@ -12,6 +12,7 @@ was found and what to do next. Where users were promised a built-in type (``Valu
     |   +-- MultiTenancyDisabled
     +-- TenantError                                 about one tenant
     |   +-- TenantRequired          ValueError
+    |   +-- TenantSwitchRefused     ValueError
     |   +-- TenantNotProvisioned    ValueError
     |   +-- TenantNotServed
     |   +-- TenantDataMissing
@@ -117,6 +118,17 @@ class TenantRequired(TenantError, ValueError):
         return (
             "A tenant is required when multi-tenancy is enabled, and there is no default tenant. "
             "Name it: UserContext(tenant_id=...) in Python, --tenant-id on the command line."
+        )
+
+
+class TenantSwitchRefused(TenantError, ValueError):
+    """An object that works for one tenant was given another one. Fields: its tenant id, the other."""
+
+    def __str__(self) -> str:
+        current, wanted = self.args
+        return (
+            f"Cannot switch tenant from {current!r} to {wanted!r}. "
+            f"Make another object, any number may be open: DocEX(UserContext(..., tenant_id={wanted!r}))."
         )
 
 

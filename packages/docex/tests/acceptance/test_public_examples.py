@@ -271,7 +271,106 @@ TENANTS = """
     assert docex2.get_document(doc1.id) is None and docex1.get_document(doc2.id) is None
 """
 
+ASSIGNED = """
+    from docex import DocEX
+    from docex.context import UserContext
+    from docex.db.connection import Database
+    from docex.db.tenant_database_manager import TenantDatabaseManager
+
+    opened = {}
+    for tenant_id in ("tenant1", "tenant2"):
+        db = Database(tenant_id=tenant_id)
+        docEX = DocEX()
+        docEX.db = db
+        docEX.user_context = UserContext(user_id="alice", tenant_id=tenant_id, user_email="alice@example.com")
+        basket = docEX.create_basket(
+            f"{tenant_id}_invoices", storage_config={'type': 'filesystem', 'path': f'storage/{tenant_id}/baskets'})
+        with open("amount.txt", "w") as f:
+            f.write(f"Invoice of {tenant_id}")
+        opened[tenant_id] = docEX, basket, basket.add("amount.txt")
+    (docEX1, basket1, doc1), (docEX2, basket2, doc2) = opened.values()
+    assert docEX2.get_basket(basket1.id) is None and docEX2.get_document(doc1.id) is None
+    assert [b.name for b in docEX1.list_baskets()] == ["tenant1_invoices"]
+    assert doc1.get_details()["created_by"] == "alice"
+    for wrong in (lambda: setattr(docEX1, "db", docEX2.db),
+                  lambda: setattr(docEX1, "user_context", UserContext("bob", tenant_id="tenant2"))):
+        try:
+            wrong()
+        except ValueError as error:
+            assert "Cannot switch tenant from 'tenant1' to 'tenant2'" in str(error)
+        else:
+            raise AssertionError("one tenant's object took another's")
+    manager = TenantDatabaseManager()
+    assert manager.list_tenant_databases() == ["tenant1", "tenant2"]
+    manager.close_tenant_connection("tenant1")
+    assert manager.list_tenant_databases() == ["tenant2"]
+    assert doc1.get_content(mode='text') == "Invoice of tenant1"
+    with manager.tenant_transaction("tenant2") as session:
+        from docex.db.models import DocBasket
+        assert [b.id for b in session.query(DocBasket)] == [basket2.id]
+    manager.close_all_connections()
+    assert manager.list_tenant_databases() == []
+"""
+
+LOWER = """
+    from sqlalchemy import text
+    from docex import DocEX
+    from docex.db.connection import Database, Base
+    from docex.db.models import DocBasket, Document as DocumentModel
+    from docex.models.document_metadata import DocumentMetadata
+    from docex.processors.base import ProcessingResult
+    from docex.services.document_service import DocumentService
+    from docex.services.metadata_service import MetadataService
+    from docex.transport.local import LocalTransport
+    from docex.transport.models import Route
+    from docex.transport.transporter_factory import TransporterFactory
+
+    db = Database()
+    Base.metadata.create_all(db.get_engine())
+    docEX = DocEX()
+    with db.session() as session:
+        session.query(Route).delete()
+        session.commit()
+        assert session.query(Route).count() == 0
+    basket = docEX.basket('lower')
+    with open('one.txt', 'w') as f:
+        f.write('one')
+    doc, other = basket.add('one.txt'), None
+    MetadataService().update_metadata(doc.id, {'key': 'value'})
+    assert MetadataService(db).get_metadata(doc.id)['key'] == 'value'
+    service = DocumentService(db, basket.id)
+    assert [(e.original_path, e.internal_path) for e in service.get_file_history(doc.id)] == [('one.txt', doc.path)]
+    info = service.check_for_duplicates('one.txt', doc.checksum)
+    assert (info['is_duplicate'], info['original_document_id']) == (True, doc.id)
+    assert not service.check_for_duplicates('two.txt', doc.checksum)['is_duplicate']
+    with open('two.txt', 'w') as f:
+        f.write('one')
+    other = basket.add('two.txt')
+    service.mark_as_duplicate(other.id, doc.id)
+    assert basket.get_document(other.id).status == 'DUPLICATE'
+    events = db.fetch_all("SELECT data FROM doc_events WHERE event_type = :type", {'type': 'DUPLICATE_DETECTED'})
+    assert len(events) == 1 and doc.id in str(events[0]['data'])
+    assert db.fetch_one("SELECT count(*) AS n FROM document") == {'n': 2}
+    assert db.fetch_one(text("SELECT id FROM document WHERE name = 'none'")) is None
+    assert db.execute("UPDATE document SET document_type = 'x' WHERE id = :id", {'id': doc.id}).rowcount == 1
+    try:
+        with db.transaction() as session:
+            session.query(DocBasket).filter_by(id=basket.id).update({'description': 'new'})
+            raise LookupError
+    except LookupError:
+        pass
+    session = db.get_session()
+    assert session.get(DocBasket, basket.id).description is None
+    assert session.query(DocumentModel).filter_by(document_type='x').one().id == doc.id
+    session.close()
+    assert docEX.db.fetch_one("SELECT count(*) AS n FROM docbasket") == {'n': 1}
+    po = DocumentMetadata(extra={'value': '7'})
+    assert DocumentMetadata.from_dict(po.to_dict()) == po
+    assert ProcessingResult(success=True, metadata={'po': po}).metadata_dict()['po'].extra['value'] == '7'
+"""
+
 SINGLE = {"hello world": [HELLO], "basic usage": [BASIC], "custom processor": [CUSTOM], "chunking": [CHUNKING]}
+SINGLE |= {"lower level": [LOWER]}
 SINGLE |= {"route transfer": [ROUTE_MANAGEMENT, FILE_TRANSFER], "csv": [CSV], "pdf": [PDF], "word": [WORD]}
 
 
@@ -290,7 +389,7 @@ def test_the_public_example_runs(installation: Installation, name: str) -> None:
 
 
 def test_the_public_example_of_several_tenants_runs(anywhere: Installation) -> None:
-    ran(anywhere.setup(), [TENANTS])
+    ran(anywhere.setup(), [TENANTS, ASSIGNED])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,16 @@ def test_no_text_but_an_id_makes_a_file(installation: Any, tenant_id: str) -> No
 
 def test_there_is_no_default_tenant(anywhere: Any) -> None:
     anywhere.setup()
-    for attempt in (DocEX, lambda: anywhere.docex(None), lambda: anywhere.docex("")):
+    nobody = DocEX()  # may be made, for scripts that assign its database; it does nothing before that
+    attempts: list[Callable[[], object]] = [lambda: anywhere.docex(None), lambda: anywhere.docex("")]
+    attempts += [lambda: nobody.basket("one"), nobody.list_baskets, lambda: nobody.storage, nobody.fsck]
+    attempts += [nobody.list_routes, nobody.get_usage, lambda: setattr(nobody, "user_context", UserContext("alice"))]
+    for attempt in attempts:
         with pytest.raises(ValueError, match="no default tenant") as caught:
             attempt()
         assert isinstance(caught.value, TenantRequired)
+    assert repr(nobody) == "<DocEX without a tenant>"
+    nobody.close()
     assert anywhere.stores() == []
 
 

@@ -32,9 +32,8 @@ class ProcessingResult:
     def __bool__(self) -> bool:
         return self.success
 
-    @property
     def metadata_dict(self) -> dict[str, Any]:
-        """The metadata."""
+        """A copy of the metadata."""
         return dict(self.metadata or {})
 
 

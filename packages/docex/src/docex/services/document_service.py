@@ -32,7 +32,9 @@ from docex.models.tables import (
 )
 from docex.services import audit, content_service, cursors, texts, usage_service
 from docex.services.details import DETAILS, Details, read
+from docex.services.duplicates import Duplicates
 from docex.services.listing import paged
+from docex.services.telling import told
 
 DELETED = "DOCUMENT_DELETED"  # type of the event that tells of a removed document
 STATUS_CHANGED = "STATUS_CHANGED"  # type of the event that tells of another status
@@ -72,7 +74,7 @@ class Removed:
     paths: tuple[str, ...]  # readable names in the basket
 
 
-class DocumentService:
+class DocumentService(Duplicates):
     """Works on the documents of one basket."""
 
     def __init__(self, db: Database, basket_id: str) -> None:
@@ -374,25 +376,6 @@ class DocumentService:
         )
         with self._db.session() as session:
             return [dict(row) for row in session.execute(query).mappings()]
-
-
-def told(db: Database, basket_id: str, kind: str, document_id: str | None, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of an event."""
-    moment = now()
-    return {
-        "id": new_id("evt"),
-        "basket_id": basket_id,
-        "document_id": document_id,
-        "event_type": kind,
-        "event_timestamp": moment,
-        "data": dict(data),
-        "source": "docex",
-        "status": "PENDING",
-        "created_at": moment,
-        "updated_at": moment,
-        "user_id": db.user_id,
-        "attempts": 0,
-    }
 
 
 def whole(text: str, checksum: str | None) -> bytes | None:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from docex import access
 from docex.database import Database
 from docex.models.tables import EventRow, now, table_of
-from docex.services.document_service import told
+from docex.services.telling import told
 
 PENDING, PROCESSED, FAILED = "PENDING", "PROCESSED", "FAILED"
 LEASE = 60.0  # seconds a claim holds

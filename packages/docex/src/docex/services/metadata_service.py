@@ -12,7 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, not_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    not_,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from docex import access
@@ -23,7 +35,8 @@ from docex.services import audit
 
 LONGEST_KEY = 255  # characters
 LARGEST_VALUE = 1024 * 1024  # characters of JSON; larger ones belong into a document's content
-OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "prefix", "exists")
+_COMPARED = ("<", "<=", ">", ">=")
+OPERATORS = ("=", "!=", *_COMPARED, "prefix", "exists")
 
 _table = table_of(MetadataRow)
 INSERT = insert(_table)
@@ -34,6 +47,9 @@ _UPSERT = {
     )
     for name, statement in (("postgresql", postgresql.insert(_table)), ("sqlite", sqlite.insert(_table)))
 }
+
+# With its numbers written out: given as parameters, they make it another expression than the index has.
+_indexed = func.substr(_table.c.value, literal_column("1"), literal_column(str(INDEXED_VALUE)))
 
 Condition = tuple[str, str, Any]  # key, operator, value
 
@@ -130,8 +146,10 @@ def having(metadata: Mapping[str, Any] | str) -> ColumnElement[bool]:
 def _equal(key: str | None, value: str) -> Any:
     query = select(_table.c.document_id).where(
         # Both: the first part is what the index holds, the second is the truth.
-        func.substr(_table.c.value, 1, INDEXED_VALUE) == value[:INDEXED_VALUE],
-        _table.c.value == value,
+        _indexed == value[:INDEXED_VALUE],
+        # Not of the bare column: SQLite would put its value into the condition above, which the index then does not
+        # serve.
+        func.coalesce(_table.c.value, "") == value,
     )
     return query if key is None else query.where(_table.c.key == key)
 
@@ -141,7 +159,33 @@ def meeting(conditions: Iterable[Condition]) -> ColumnElement[bool]:
 
     :raises QueryRejected: an operator is not known, or cannot compare such a value.
     """
-    return and_(*(_met(*condition) for condition in conditions))
+    met: list[ColumnElement[bool]] = []
+    ranges: dict[
+        tuple[str, str], list[ColumnElement[bool]]
+    ] = {}  # of one key and kind of value, to be looked up at once
+    for key, operator, value in conditions:
+        if operator in _COMPARED:
+            column = _compared(key, operator, value)
+            ranges.setdefault((key, column.name), []).append(column.op(operator)(_bound(value)))
+        else:
+            met.append(_met(key, operator, value))
+    for (key, _), bounds in ranges.items():
+        met.append(DocumentRow.id.in_(select(_table.c.document_id).where(_table.c.key == key, *bounds)))
+    return and_(*met)
+
+
+def _compared(key: str, operator: str, value: Any) -> Column[Any]:
+    """The column that holds values of this kind in order."""
+    _key(key)
+    if _number(value) is None and _word(value) is None:
+        reason = "only numbers and texts can be compared."
+        raise QueryRejected(f"{key} {operator} {json.dumps(value, default=str)}", reason)
+    return _table.c.number if _number(value) is not None else _table.c.word
+
+
+def _bound(value: Any) -> float | str | None:
+    number = _number(value)
+    return number if number is not None else _word(value)
 
 
 def _met(key: str, operator: str, value: Any) -> ColumnElement[bool]:
@@ -155,22 +199,14 @@ def _met(key: str, operator: str, value: Any) -> ColumnElement[bool]:
         return having({key: value})
     if operator == "!=":
         return and_(of_document, not_(having({key: value})))
-    found = select(_table.c.document_id).where(_table.c.key == key)
-    if operator == "prefix":
-        if not isinstance(value, str) or not 0 < len(value) <= INDEXED_VALUE:
-            raise QueryRejected(f"{key} prefix {value!r}", f"a prefix is text of 1 to {INDEXED_VALUE} characters.")
-        prefix = _word(value) or ""
-        ranges = [_table.c.word >= prefix]
-        end = _after(prefix)
-        if end is not None:
-            ranges.append(_table.c.word < end)
-        return DocumentRow.id.in_(found.where(*ranges))
-    number, word = _number(value), _word(value)
-    if number is None and word is None:
-        reason = "only numbers and texts can be compared."
-        raise QueryRejected(f"{key} {operator} {json.dumps(value, default=str)}", reason)
-    column: ColumnElement[Any] = _table.c.number if number is not None else _table.c.word
-    return DocumentRow.id.in_(found.where(column.op(operator)(number if number is not None else word)))
+    if not isinstance(value, str) or not 0 < len(value) <= INDEXED_VALUE:
+        raise QueryRejected(f"{key} prefix {value!r}", f"a prefix is text of 1 to {INDEXED_VALUE} characters.")
+    prefix = _word(value) or ""
+    bounds = [_table.c.word >= prefix]
+    end = _after(prefix)
+    if end is not None:
+        bounds.append(_table.c.word < end)
+    return DocumentRow.id.in_(select(_table.c.document_id).where(_table.c.key == key, *bounds))
 
 
 def _after(prefix: str) -> str | None:
@@ -187,8 +223,11 @@ def _after(prefix: str) -> str | None:
 class MetadataService:
     """Reads and changes the metadata of single documents."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database | None = None) -> None:
+        """``db``: the ``db`` of a DocEX object. Without one, that of the configuration, which must have no tenants."""
+        from docex.db.connection import Database as Configured  # which imports this module's neighbours
+
+        self._db: Database = Configured() if db is None else db
 
     def get_metadata(self, document_id: str) -> dict[str, Any]:
         """All keys with their values."""

@@ -170,3 +170,6 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+HTTPTransport = HTTPTransporter  # the name that older scripts register it by

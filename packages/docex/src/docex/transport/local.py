@@ -115,3 +115,6 @@ class LocalTransporter(BaseTransporter):
 
 def _arriving(name: str) -> bool:
     return name.startswith(".") and name.endswith(".part")
+
+
+LocalTransport = LocalTransporter  # the name that older scripts register it by

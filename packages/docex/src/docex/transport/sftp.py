@@ -194,3 +194,6 @@ class SFTPTransporter(BaseTransporter):
             ) from error
         except ValueError as error:
             raise TransportError(self._where, f"its host key cannot be checked: {path} holds no keys.") from error
+
+
+SFTPTransport = SFTPTransporter  # the name that older scripts register it by

@@ -1,0 +1,599 @@
+"""What users of the public package rely on, one test for each thing promised, named after it.
+
+The tables below are the promise: commands and their options, methods and their arguments, tables with columns and
+indexes, keys of the configuration, and the sentences that scripts look for. How each works is tested elsewhere; here
+it is that each is there and does what its name says. One installation with one tenant serves them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import io
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docex import DocEX, DocEXConfig, UserContext
+from docex.cli import main
+from docex.docbasket import DocBasket
+
+TENANT = "acme-corp"
+BASKET, DOCUMENT = "BASKET", "DOCUMENT"  # placeholders of ids
+MULTI = {"multi_tenancy_model": "database_level", "tenant_database_routing": True}
+
+
+@dataclass
+class Place:
+    """An installation with a tenant, its basket and three documents."""
+
+    directory: Path
+    docex: DocEX
+    basket: DocBasket
+    documents: list[str]
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Run ``docex`` in this process: exit code, stdout, stderr. The placeholders are filled in."""
+        values = {BASKET: self.basket.id, DOCUMENT: self.documents[0]}
+        filled = [values.get(argument, argument) for argument in arguments]
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+            main(filled)
+        return int(left.value.code or 0), out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    directory = tmp_path_factory.mktemp("contract")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DOCEX_HOME", "HOME"):
+            patch.setenv(name, str(directory / name.lower()))
+        patch.setenv("COLUMNS", "200")  # of the tables
+        patch.delenv("DOCEX_CONFIG_FILE", raising=False)
+        patch.chdir(directory)
+        patch.setattr("sys.stdin", io.StringIO())
+        DocEX.setup(security=MULTI)
+        docex = DocEX(UserContext("alice", tenant_id=TENANT))
+        basket = docex.create_basket("invoices", "what came in")
+        documents = []
+        for number, (name, kind) in enumerate((("b.txt", "invoice"), ("a.txt", "file"), ("c.txt", "file"))):
+            (directory / name).write_text("x" * (number + 1))
+            documents.append(basket.add(name, kind, {"year": 2024 + number, "of": "all"}).id)
+        basket.get_document(documents[2]).set_status("PROCESSED")  # type: ignore[union-attr]
+        yield Place(directory, docex, basket, documents)
+        DocEX.reset()
+
+
+# -- commands and options ----------------------------------------------------------------------------------------------
+
+OF = ("--tenant-id", TENANT)
+IN = (*OF, "--basket-id", BASKET)
+SIMPLE = ("--format", "simple")
+FOUND = ("document", "search", *IN, "--metadata", '{"of": "all"}')
+COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[str], bool]]] = {
+    "init --config": (("init", "--config", "given.yaml", "--force"), lambda out: "config.yaml" in out),
+    "provision-tenant --tenant-id": (
+        ("provision-tenant", "--tenant-id", "globex-corp"),
+        lambda out: (
+            "✅ Tenant 'globex-corp' provisioned successfully!" in out
+            and "✅ Tenant 'globex-corp' is ready to use!" in out
+        ),
+    ),
+    "provision-tenant --verify": (
+        ("provision-tenant", *OF, "--verify"),
+        lambda out: "bas_" in out and "✅ Tenant 'acme-corp' is ready to use!" in out,
+    ),
+    "provision-tenant --enable-multi-tenancy": (
+        ("provision-tenant", "--tenant-id", "initech-corp", "--enable-multi-tenancy"),
+        lambda out: "✅ Tenant 'initech-corp' is ready to use!" in out,
+    ),
+    "tenant create --tenant-id --display-name": (
+        ("tenant", "create", "--tenant-id", "umbrella", "--display-name", "Umbrella Corp."),
+        lambda out: "umbrella" in out,
+    ),
+    "tenant create --created-by": (
+        ("tenant", "create", "--tenant-id", "hooli", "--display-name", "Hooli", "--created-by", "bob"),
+        lambda out: "hooli" in out,
+    ),
+    "tenant create --isolation-strategy": (
+        ("tenant", "create", "--tenant-id", "wayne", "--display-name", "W", "--isolation-strategy", "database"),
+        lambda out: "wayne" in out,
+    ),
+    "tenant list": (("tenant", "list"), lambda out: TENANT in out),
+    "basket list --tenant-id": (("basket", "list", *OF), lambda out: "invoices" in out),
+    "basket create --name": (
+        ("basket", "create", *OF, "--name", "My Orders!"),
+        lambda out: out.endswith("\tMy_Orders\n"),
+    ),
+    "basket create --description": (
+        ("basket", "create", *OF, "--name", "other", "--description", "more"),
+        lambda out: out.endswith("\tother\n"),
+    ),
+    "document list --basket-id": (("document", "list", *IN, *SIMPLE), lambda out: names(out) == ["c", "a", "b"]),
+    "document list --limit": (
+        ("document", "list", *IN, *SIMPLE, "--limit", "2"),
+        lambda out: names(out) == ["c", "a"],
+    ),
+    "document list --offset": (
+        ("document", "list", *IN, *SIMPLE, "--limit", "2", "--offset", "2"),
+        lambda out: names(out) == ["b"],
+    ),
+    "document list --order-desc": (
+        ("document", "list", *IN, *SIMPLE, "--order-by", "name", "--order-desc"),
+        lambda out: names(out) == ["c", "b", "a"],
+    ),
+    "document list --status": (
+        ("document", "list", *IN, *SIMPLE, "--status", "PROCESSED"),
+        lambda out: names(out) == ["c"],
+    ),
+    "document list --document-type": (
+        ("document", "list", *IN, *SIMPLE, "--document-type", "invoice"),
+        lambda out: names(out) == ["b"],
+    ),
+    "document count --basket-id": (("document", "count", *IN), lambda out: out == "3\n"),
+    "document count --status": (("document", "count", *IN, "--status", "RECEIVED"), lambda out: out == "2\n"),
+    "document count --document-type": (
+        ("document", "count", *IN, "--document-type", "invoice"),
+        lambda out: out == "1\n",
+    ),
+    "document search --metadata": (
+        ("document", "search", *IN, *SIMPLE, "--metadata", '{"year": 2024}'),
+        lambda out: names(out) == ["b"],
+    ),
+    "document search --limit --offset --order-by --order-desc": (
+        (*FOUND, *SIMPLE, "--order-by", "size", "--order-desc", "--limit", "1", "--offset", "1"),
+        lambda out: names(out) == ["a"],
+    ),
+    "document get --document-id": (
+        ("document", "get", *OF, "--document-id", DOCUMENT, "--format", "json"),
+        lambda out: json.loads(out)[0]["name"] == "b.txt",
+    ),
+    "document get --basket-id": (
+        ("document", "get", *IN, "--document-id", DOCUMENT, *SIMPLE),
+        lambda out: names(out) == ["b"],
+    ),
+}
+
+
+def names(simple: str) -> list[str]:
+    """The first letters of the names in what ``--format simple`` prints."""
+    return [line.split("\t")[1][0] for line in simple.splitlines()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_command(place: Place, name: str) -> None:
+    (place.directory / "given.yaml").write_text(json.dumps({"security": MULTI}))
+    arguments, holds = COMMANDS[name]
+    code, out, err = place.run(*arguments)
+    assert code == 0, err
+    assert holds(out), out
+
+
+def test_the_sentence_page_x_of_y(place: Place) -> None:
+    for offset, page in ((0, 1), (2, 2)):
+        code, out, err = place.run("document", "list", *IN, *SIMPLE, "--limit", "2", "--offset", str(offset))
+        assert (code, len(out.splitlines())) == (0, 3 - page)
+        assert f"Page {page} of 2 (Total: 3 documents)" in err
+
+
+@pytest.mark.parametrize("order", ["name", "created_at", "updated_at", "size", "status"])
+@pytest.mark.parametrize("command", ["list", "search"])
+def test_the_option_order_by(place: Place, command: str, order: str) -> None:
+    asked = FOUND if command == "search" else ("document", "list", *IN)
+    expected = {"name": "abc", "created_at": "bac", "updated_at": "bac", "size": "bac"}
+    code, out, err = place.run(*asked, *SIMPLE, "--order-by", order)
+    assert code == 0, err
+    assert "".join(names(out)) == expected[order] if order in expected else sorted(names(out)) == ["a", "b", "c"]
+
+
+LISTINGS: dict[str, tuple[str, ...]] = {
+    "tenant list": ("tenant", "list"),
+    "basket list": ("basket", "list", *OF),
+    "document list": ("document", "list", *IN),
+    "document search": FOUND,
+    "document get": ("document", "get", *OF, "--document-id", DOCUMENT),
+    "document history": ("document", "history", *OF, "--document-id", DOCUMENT),
+    "route list": ("route", "list", *OF),
+    "route operations": ("route", "operations", *OF),
+    "process list": ("process", "list", *OF),
+    "process operations": ("process", "operations", *OF),
+    "audit": ("audit", *OF),
+    "stats": ("stats", *OF),
+    "fsck": ("fsck", *OF),
+}
+
+
+@pytest.mark.parametrize("format", ["table", "json", "simple"])
+@pytest.mark.parametrize("command", LISTINGS)
+def test_the_option_format(place: Place, command: str, format: str) -> None:
+    code, out, err = place.run(*LISTINGS[command], "--format", format)
+    assert code == 0, err
+    if format == "json":
+        json.loads(out)
+    elif format == "simple":
+        assert all("\x1b" not in line and "│" not in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("option", "key", "value"),
+    [
+        ("--db-type", "database.type", "postgresql"),
+        ("--db-path", "database.sqlite.path", "other.db"),
+        ("--db-host", "database.postgres.host", "db.example"),
+        ("--db-port", "database.postgres.port", "5433"),
+        ("--db-name", "database.postgres.database", "docs"),
+        ("--db-user", "database.postgres.user", "docex"),
+        ("--db-password", "database.postgres.password", "not shown"),
+        ("--storage-path", "storage.filesystem.path", "kept"),
+        ("--log-level", "logging.level", "WARNING"),
+    ],
+)
+def test_the_option_of_init(place: Place, monkeypatch: pytest.MonkeyPatch, option: str, key: str, value: str) -> None:
+    file = place.directory / f"init{option}.yaml"
+    monkeypatch.setenv("DOCEX_CONFIG_FILE", str(file))
+    given = value.lower() if option == "--log-level" else value
+    code, out, err = place.run("init", option, given)
+    assert code == 0, err
+    assert str(DocEXConfig(file).get(key)) == value
+    assert "not shown" not in out + err
+    assert place.run("init", option, given)[0] == 1  # without --force
+    assert place.run("init", option, given, "--force")[0] == 0
+
+
+# -- sentences ---------------------------------------------------------------------------------------------------------
+
+
+def _setless(place: Place) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCEX_CONFIG_FILE", "nowhere.yaml")
+        return DocEX(UserContext("alice", tenant_id=TENANT))
+
+
+def _must_exist(place: Place) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCEX_CONFIG_FILE", str(place.directory / "v3.yaml"))
+        DocEX.setup(multi_tenancy={"enabled": True})
+        return DocEX(UserContext("alice", tenant_id="x"))
+
+
+def _system(place: Place) -> object:
+    return DocEX(UserContext("alice", tenant_id="_docex_system_"))
+
+
+def _switched(place: Place) -> None:
+    place.docex.user_context = UserContext("alice", tenant_id="globex-corp")
+
+
+def _gone(place: Place) -> object:
+    document = place.basket.add(b"\x00gone", name="gone.bin")
+    key = place.basket.storage.content_key(document.checksum, document.path)
+    try:
+        place.basket.storage.delete(key)
+        return document.get_content()
+    finally:
+        place.basket.delete_document(document.id)
+
+
+SENTENCES: dict[str, tuple[type[Exception], Callable[[Place], object]]] = {
+    "DocEX not initialized. Call 'docex init' to setup first.": (RuntimeError, _setless),
+    "Failed to create basket: A basket with name 'invoices' already exists": (
+        ValueError,
+        lambda place: place.docex.create_basket("invoices"),
+    ),
+    "Tenant 'x' is not provisioned": (ValueError, _must_exist),
+    "Cannot switch tenant from 'acme-corp' to 'globex-corp'": (ValueError, _switched),
+    "Tenant id '_docex_system_'": (ValueError, _system),
+    "Document with ID doc_nothing not found": (ValueError, lambda place: place.basket.delete_document("doc_nothing")),
+    "get_basket(": (ValueError, lambda place: place.docex.get_basket()),
+    "mode": (ValueError, lambda place: place.basket.get_document(place.documents[0]).get_content("xml")),  # type: ignore[union-attr]
+    "column": (ValueError, lambda place: place.basket.list_documents_with_metadata(columns=["nothing"])),
+    "content": (FileNotFoundError, _gone),
+}
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_the_error(place: Place, sentence: str) -> None:
+    kind, work = SENTENCES[sentence]
+    with pytest.raises(kind) as caught:
+        work(place)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "options"),
+    [
+        ("Route 'r' is disabled", {"enabled": False}),
+        ("does not allow uploads", {"can_upload": False}),
+        ("does not allow downloads", {"can_download": False}),
+        ("does not allow listing", {"can_list": False}),
+        ("does not allow deletion", {"can_delete": False}),
+    ],
+)
+def test_the_answer_of_a_route(place: Place, sentence: str, options: dict[str, bool]) -> None:
+    allowed = dict.fromkeys(("can_upload", "can_download", "can_list", "can_delete"), True)
+    route = place.docex.create_route("r", "local", {"base_path": str(place.directory)}, **{**allowed, **options})
+    try:
+        said = [
+            asyncio.run(work)
+            for work in (
+                route.upload("a.txt", "sent.txt"),
+                route.download("a.txt", str(place.directory / "got.txt")),
+                route.list_files(),
+                route.delete("sent.txt"),
+            )
+        ]
+    finally:
+        place.docex.delete_route("r")
+    refused = [result for result in said if sentence in str(result.message) + str(result.error)]
+    assert refused
+    assert not any(result.success for result in refused)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "arguments", "code"),
+    [
+        ("Tenant already exists", ("provision-tenant", *OF), 1),
+        ("not enabled", ("provision-tenant", *OF), 1),
+        ("❌", ("document", "get", *OF, "--document-id", "doc_nothing"), 1),
+        ("❌", ("basket", "list", "--tenant-id", "../x"), 1),
+        ("❌", ("document", "add", *IN, "--file", "nothing.txt"), 1),
+        ("JSON object", ("document", "add", *IN, "--file", "a.txt", "--metadata", "[1]"), 2),
+        ("JSON", ("document", "search", *IN, "--metadata", "{nothing"), 2),
+        ("basket-id", ("document", "list", *OF), 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_the_error_of_a_command(
+    place: Place, monkeypatch: pytest.MonkeyPatch, sentence: str, arguments: tuple[str, ...], code: int
+) -> None:
+    if sentence == "not enabled":
+        monkeypatch.setenv("DOCEX_CONFIG_FILE", str(place.directory / "single.yaml"))
+        DocEX.setup(database={"type": "sqlite"})
+    left, out, err = place.run(*arguments)
+    assert (left, out) == (code, "")
+    assert sentence in err
+    assert code == 2 or len(err.splitlines()) <= 2
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+# `!` stands behind columns that are never NULL.
+TABLES = {
+    "docbasket": "id! name! description storage_config! status! created_at! updated_at!",
+    "document": "id! basket_id! name! source! path! content_type document_type! content raw_content size checksum!"
+    " status! processing_attempts! created_at! updated_at!",
+    "document_metadata": "id! document_id! key! value! metadata_type! coordination_id created_at! updated_at!",
+    "file_history": "id! document_id! original_path internal_path created_at!",
+    "operations": "id! document_id! operation_type! status! details error created_at! completed_at",
+    "operation_dependencies": "id! operation_id! depends_on! created_at!",
+    "doc_events": "id! basket_id! document_id event_type! event_timestamp! data source! status! error_message"
+    " created_at! updated_at!",
+    "processors": "id! name! type! description config! enabled! created_at! updated_at!",
+    "processing_operations": "id! document_id! processor_id! status! input_metadata output_metadata error created_at!"
+    " completed_at",
+    "transport_routes": "id! name! purpose! protocol! config! can_upload! can_download! can_list! can_delete!"
+    " other_party_id other_party_name other_party_type route_metadata! tags! priority! enabled! created_at!"
+    " updated_at!",
+    "route_operations": "id! route_id! operation_type! status! document_id details error created_at! completed_at",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_table(place: Place, table: str) -> None:
+    with sqlite3.connect(place.directory / "storage" / f"tenant_{TENANT}" / "docex.db") as connection:
+        found = {row[1]: bool(row[3]) for row in connection.execute(f"PRAGMA table_info({table})")}
+    connection.close()
+    for column in TABLES[table].split():
+        name = column.rstrip("!")
+        assert name in found
+        if column.endswith("!") and name != "id":
+            assert found[name], f"{table}.{name} may be NULL"
+
+
+# -- methods -----------------------------------------------------------------------------------------------------------
+
+METHODS = {
+    "docex.DocEX.setup": "**config",
+    "docex.DocEX.is_initialized": "",
+    "docex.DocEX.is_properly_setup": "",
+    "docex.DocEX.get_setup_errors": "",
+    "docex.DocEX.get_defaults": "",
+    "docex.DocEX.get_config": "",
+    "docex.DocEX.get_metadata_keys": "",
+    "docex.DocEX.is_valid_metadata_key": "key",
+    "docex.DocEX.create_basket": "name description storage_config",
+    "docex.DocEX.basket": "basket_name description storage_config",
+    "docex.DocEX.get_basket": "basket_id basket_name",
+    "docex.DocEX.list_baskets": "status limit offset order_by order_desc",
+    "docex.DocEX.list_baskets_with_metadata": "columns filters limit offset order_by order_desc",
+    "docex.DocEX.get_document": "document_id basket_id basket_name",
+    "docex.DocEX.close": "",
+    "docex.DocEX.reset": "",
+    "docex.DocEX.create_route": "name transport_type config purpose can_upload can_download can_list can_delete enabled"
+    " other_party",
+    "docex.DocEX.get_route": "name",
+    "docex.DocEX.list_routes": "purpose transport_type enabled",
+    "docex.DocEX.delete_route": "name",
+    "docex.DocEX.get_available_transport_types": "",
+    "docex.DocEX.send_document": "document_id route_name destination basket_id basket_name",
+    "docex.docbasket.DocBasket.add": "file_path document_type metadata",
+    "docex.docbasket.DocBasket.list_documents": "limit offset order_by order_desc status document_type",
+    "docex.docbasket.DocBasket.list_documents_with_metadata": "columns filters limit offset order_by order_desc",
+    "docex.docbasket.DocBasket.count_documents": "status document_type",
+    "docex.docbasket.DocBasket.find_documents_by_metadata": "metadata limit offset order_by order_desc",
+    "docex.docbasket.DocBasket.find_documents_by_metadata_with_metadata": "metadata columns limit offset order_by"
+    " order_desc",
+    "docex.docbasket.DocBasket.count_documents_by_metadata": "metadata",
+    "docex.docbasket.DocBasket.get_document": "document_id",
+    "docex.docbasket.DocBasket.update_document": "document_id file_path",
+    "docex.docbasket.DocBasket.delete_document": "document_id",
+    "docex.docbasket.DocBasket.delete": "",
+    "docex.docbasket.DocBasket.get_stats": "",
+    "docex.docbasket.DocBasket.get_basket_path": "",
+    "docex.docbasket.DocBasket.create": "name description storage_config",
+    "docex.docbasket.DocBasket.get": "basket_id db",
+    "docex.docbasket.DocBasket.find_by_name": "name db",
+    "docex.docbasket.DocBasket.list": "*arguments",
+    "docex.document.Document.get_content": "mode",
+    "docex.document.Document.get_details": "",
+    "docex.document.Document.get_metadata": "",
+    "docex.document.Document.get_metadata_dict": "",
+    "docex.document.Document.update_metadata": "metadata",
+    "docex.document.Document.create_operation": "operation_type status details",
+    "docex.document.Document.get_operations": "",
+    "docex.document.Document.get_route_operations": "",
+    "docex.document.Document.remove_from_basket": "",
+    "docex.context.UserContext.has_role": "role",
+    "docex.context.UserContext.get_attribute": "key default",
+    "docex.provisioning.TenantProvisioner.create": "tenant_id display_name created_by isolation_strategy",
+    "docex.provisioning.TenantProvisioner.tenant_exists": "tenant_id",
+    "docex.provisioning.TenantProvisioner.validate_tenant_id": "tenant_id",
+    "docex.provisioning.TenantProvisioner.is_system_tenant": "tenant_id",
+    "docex.provisioning.BootstrapTenantManager.initialize": "created_by",
+    "docex.provisioning.BootstrapTenantManager.is_initialized": "",
+    "docex.provisioning.BootstrapTenantManager.get_bootstrap_tenant": "",
+    "docex.transport.route.Route.upload": "file_path destination_path",
+    "docex.transport.route.Route.download": "file_path destination_path",
+    "docex.transport.route.Route.list_files": "path",
+    "docex.transport.route.Route.delete": "file_path",
+    "docex.transport.route.Route.validate": "",
+    "docex.transport.route.Route.upload_document": "document",
+    "docex.transport.route.Route.to_dict": "",
+    "docex.db.connection.Database.session": "",
+    "docex.db.connection.Database.transaction": "",
+    "docex.db.connection.Database.get_engine": "",
+    "docex.db.connection.Database.execute": "query params",
+    "docex.db.connection.Database.fetch_one": "query params",
+    "docex.db.connection.Database.fetch_all": "query params",
+    "docex.db.connection.Database.close": "",
+    "docex.db.tenant_database_manager.TenantDatabaseManager.get_tenant_engine": "tenant_id",
+    "docex.db.tenant_database_manager.TenantDatabaseManager.close_tenant_connection": "tenant_id",
+    "docex.db.tenant_database_manager.TenantDatabaseManager.close_all_connections": "",
+    "docex.db.tenant_database_manager.TenantDatabaseManager.list_tenant_databases": "",
+    "docex.services.document_service.DocumentService.check_for_duplicates": "source checksum",
+    "docex.services.document_service.DocumentService.mark_as_duplicate": "document_id original_document_id",
+    "docex.services.document_service.DocumentService.get_file_history": "document_id",
+    "docex.services.metadata_service.MetadataService.get_metadata": "document_id",
+    "docex.services.metadata_service.MetadataService.update_metadata": "document_id metadata",
+    "docex.services.metadata_service.MetadataService.delete_metadata": "document_id keys",
+    "docex.processors.base.BaseProcessor.can_process": "document",
+    "docex.processors.base.BaseProcessor.process": "document",
+    "docex.processors.base.BaseProcessor.get_document_bytes": "document",
+    "docex.processors.base.BaseProcessor.get_document_text": "document",
+    "docex.processors.base.BaseProcessor.get_document_json": "document",
+    "docex.processors.factory.factory.register": "processor_class",
+    "docex.processors.factory.factory.get_processor": "name db",
+    "docex.processors.factory.factory.list_processors": "",
+    "docex.processors.factory.factory.map_document_to_processor": "document",
+}
+
+
+def found(path: str) -> Any:
+    """What stands under a dotted path, the module being its longest part that is one."""
+    parts = path.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        try:
+            value: Any = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            value = getattr(value, part)
+        return value
+    raise LookupError(path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_method(method: str) -> None:
+    promised = METHODS[method].split()
+    parameters = [p for p in inspect.signature(found(method)).parameters.values() if p.name != "self"]
+    given = [{p.VAR_KEYWORD: "**", p.VAR_POSITIONAL: "*"}.get(p.kind, "") + p.name for p in parameters]
+    assert given[: len(promised)] == promised
+    # What came later may be left out.
+    for parameter in parameters[len(promised) :]:
+        assert parameter.default is not parameter.empty or parameter.kind in (
+            parameter.VAR_KEYWORD,
+            parameter.VAR_POSITIONAL,
+        )
+
+
+# -- configuration -----------------------------------------------------------------------------------------------------
+
+KEYS: dict[str, Any] = {
+    "database.type": "sqlite",
+    "database.sqlite.path": "docex.db",
+    "database.sqlite.path_template": "storage/tenant_{tenant_id}/docex.db",
+    "database.postgres.host": "localhost",
+    "database.postgres.port": 5432,
+    "database.postgres.database": "docex",
+    "database.postgres.user": "postgres",
+    "database.postgres.password": "postgres",
+    "database.postgres.schema_template": "tenant_{tenant_id}",
+    "database.postgres.sslmode": "prefer",
+    "database.pool_size": 5,
+    "database.max_overflow": 10,
+    "security.multi_tenancy_model": "row_level",
+    "security.tenant_database_routing": False,
+    "security.enforce_user_context": False,
+    "multi_tenancy.enabled": False,
+    "storage.type": "filesystem",
+    "storage.filesystem.path": "storage/docex",
+    "storage.s3.bucket": None,
+    "storage.s3.bucket_application": None,
+    "storage.s3.region": "us-east-1",
+    "storage.s3.path_namespace": "",
+    "storage.s3.prefix": "",
+    "storage.s3.access_key": None,
+    "storage.s3.secret_key": None,
+    "storage.s3.session_token": None,
+    "storage.s3.max_retries": 3,
+    "storage.s3.connect_timeout": 60,
+    "storage.s3.read_timeout": 60,
+    "logging.level": "INFO",
+    "logging.file": None,
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_configuration_key(key: str) -> None:
+    value: Any = DocEX.get_defaults()
+    for part in key.split("."):
+        value = value[part]
+    assert value == KEYS[key]
+
+
+ROUTES: dict[str, Any] = {
+    "local.create_dirs": True,
+    "local.enabled": True,
+    "local.retry_count": 3,
+    "local.timeout": 30,
+    "local.metadata": {},
+    "sftp.port": 22,
+    "sftp.password": None,
+    "sftp.key_file": None,
+    "http.method": "POST",
+    "http.headers": {},
+    "http.auth": None,
+    "http.verify_ssl": True,
+}
+LEAST = {
+    "local": {"base_path": "/srv/files"},
+    "sftp": {"host": "h", "username": "u", "key_file": None, "password": None, "remote_path": "/in"},
+    "http": {"endpoint": "https://example.com/inbox"},
+}
+
+
+@pytest.mark.parametrize("field", ROUTES)
+def test_the_field_of_a_route(field: str) -> None:
+    from docex.transport.config import HTTPTransportConfig, LocalTransportConfig, SFTPTransportConfig
+
+    kind, name = field.split(".")
+    classes: dict[str, Any] = {"local": LocalTransportConfig, "sftp": SFTPTransportConfig, "http": HTTPTransportConfig}
+    assert set(LEAST[kind]) <= set(classes[kind].model_fields)
+    assert classes[kind].model_fields[name].get_default(call_default_factory=True) == ROUTES[field]
