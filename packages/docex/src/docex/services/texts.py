@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, text
 from docex.contents import searchable
 from docex.errors import QueryRejected
 
-RANKED = 5_000  # matches that are ranked; of more, those that were added last
+RANKED = 2_000  # matches that are ranked; of more, those that were added last
 
 _TERM = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
 _WORD = re.compile(r"\w+")
@@ -138,20 +138,24 @@ SELECT best.document_id, best.rank,
 FROM best JOIN document d ON d.id = best.document_id, wanted
 ORDER BY best.rank DESC, best.id DESC
 """
-# FTS5 ranks within one query only, and seeks every row that is named: so the rows to rank are told by the oldest.
-_OLDEST_SQLITE = """
-SELECT f.rowid FROM document_fts f {join}
-WHERE document_fts MATCH :query {basket} ORDER BY f.rowid DESC LIMIT 1 OFFSET :ranked
-"""
+# One walk over the matches, from the last on. In two, FTS5 would gather a prefix's matches twice.
 _BEST_SQLITE = """
-SELECT f.rowid, f.rank FROM document_fts f {join}
-WHERE document_fts MATCH :query AND f.rowid > :oldest {basket}
-ORDER BY f.rank, f.rowid DESC LIMIT :limit OFFSET :offset
+SELECT id, rank FROM (
+    SELECT f.rowid AS id, f.rank AS rank FROM document_fts f
+    WHERE document_fts MATCH :query {basket} ORDER BY f.rowid DESC LIMIT :ranked
+) ORDER BY rank, id DESC LIMIT :limit OFFSET :offset
 """
+_IN_BASKET_SQLITE = """
+AND EXISTS (
+    SELECT 1 FROM document_text t JOIN document b ON b.id = t.document_id
+    WHERE t.id = f.rowid AND b.basket_id = :basket_id
+)
+"""
+# The plus: looked up one by one, each row would have FTS5 gather the matches anew.
 _SHOWN_SQLITE = """
 SELECT f.rowid, t.document_id, snippet(document_fts, 0, '[', ']', ' ... ', 12) AS snippet
 FROM document_fts f JOIN document_text t ON t.id = f.rowid
-WHERE document_fts MATCH :query AND f.rowid IN :shown
+WHERE document_fts MATCH :query AND f.rowid BETWEEN :first AND :last AND +f.rowid IN :shown
 """
 
 
@@ -171,15 +175,16 @@ def search(connection: Connection, query: str, basket_id: str | None, limit: int
         if postgres:
             join, basket = "JOIN document b ON true", "AND b.id = t.document_id AND b.basket_id = :basket_id"
         else:
-            join = "JOIN document_text t ON t.id = f.rowid JOIN document b ON b.id = t.document_id"
-            basket = "AND b.basket_id = :basket_id"
+            basket = _IN_BASKET_SQLITE
     if postgres:
         rows = connection.execute(text(_FIND_POSTGRES.format(join=join, basket=basket)), given)
         return [Hit(row.document_id, row.rank, row.snippet or "") for row in rows]
-    oldest = connection.execute(text(_OLDEST_SQLITE.format(join=join, basket=basket)), given).scalar_one_or_none()
-    given["oldest"] = oldest or 0
-    best = connection.execute(text(_BEST_SQLITE.format(join=join, basket=basket)), given).all()
+    best = connection.execute(text(_BEST_SQLITE.format(basket=basket)), given).all()
+    if not best:
+        return []
+    rows_shown = [row.id for row in best]
     shown = text(_SHOWN_SQLITE).bindparams(bindparam("shown", expanding=True))
-    told = connection.execute(shown, {"query": given["query"], "shown": [row.rowid for row in best]}).all()
+    which = {"query": given["query"], "shown": rows_shown, "first": min(rows_shown), "last": max(rows_shown)}
+    told = connection.execute(shown, which).all()
     by_row = {row.rowid: row for row in told}
-    return [Hit(by_row[row.rowid].document_id, -row.rank, by_row[row.rowid].snippet or "") for row in best]
+    return [Hit(by_row[row.id].document_id, -row.rank, by_row[row.id].snippet or "") for row in best]
