@@ -58,8 +58,11 @@ class Database(Protocol):
         ``write``: on SQLite take the write lock at once, for work that reads first and writes later.
         """
 
-    def connection(self, *, write: bool = False) -> AbstractContextManager[sa.Connection]:
-        """The same without an ORM session, which takes longer to make than many a statement takes to run."""
+    def connection(self, *, write: bool = False, large: bool = False) -> AbstractContextManager[sa.Connection]:
+        """The same without an ORM session, which takes longer to make than many a statement takes to run.
+
+        ``large``: much will be written, so a SQLite file gets it from its log a moment later.
+        """
 
     def close(self) -> None:
         """Refuse further sessions. Connections are shared with other objects and stay with their pool."""
@@ -151,7 +154,7 @@ class TenantDatabase(_Work):
                 _settle(session.get_bind().engine)
 
     @contextmanager
-    def connection(self, *, write: bool = False) -> Iterator[sa.Connection]:
+    def connection(self, *, write: bool = False, large: bool = False) -> Iterator[sa.Connection]:
         """See :class:`Database`."""
         if self._closed:
             raise ClosedError()
@@ -161,7 +164,7 @@ class TenantDatabase(_Work):
             with engine.begin() as connection:
                 yield connection
             if write:
-                _settle(engine)
+                _settle(engine, later=large)
 
     def _missing(self, place: str) -> TenancyError:
         """What it means that a table is not there. Said after a failure, so it may cost a look."""
@@ -196,7 +199,7 @@ class SingleDatabase(_Work):
                 _settle(self._engines[write])
 
     @contextmanager
-    def connection(self, *, write: bool = False) -> Iterator[sa.Connection]:
+    def connection(self, *, write: bool = False, large: bool = False) -> Iterator[sa.Connection]:
         """See :class:`Database`."""
         if self._closed:
             raise ClosedError()
@@ -204,12 +207,12 @@ class SingleDatabase(_Work):
             with self._engines[write].begin() as connection:
                 yield connection
             if write:
-                _settle(self._engines[write])
+                _settle(self._engines[write], later=large)
 
 
-def _settle(engine: sa.Engine) -> None:
+def _settle(engine: sa.Engine, *, later: bool = False) -> None:
     if engine.dialect.name == "sqlite":
-        settle(engine)
+        settle(engine, later=later)
 
 
 def _place(settings: DatabaseSettings) -> str:

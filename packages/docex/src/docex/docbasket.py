@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,17 +15,18 @@ from sqlalchemy import ColumnElement
 
 from docex import access
 from docex.config.docex_config import in_force
-from docex.contents import SEARCH_LIMIT, content_type, is_binary, text_of
+from docex.contents import content_type, text_of
 from docex.database import Database, open_database
+from docex.describing import described, start_of_text
 from docex.document import Document
-from docex.errors import ContentMissing, DocexError, DocumentError, DocumentNotFound, NotInitialized
+from docex.errors import BasketNotFound, ContentMissing, DocexError, DocumentError, DocumentNotFound, NotInitialized
 from docex.models.metadata_keys import MetadataKey
 from docex.models.tables import DocumentRow, new_id, table_of
 from docex.names import sanitise, sanitise_suffix
 from docex.services import content_service, texts
 from docex.services.docbasket_service import Basket, DocBasketService
 from docex.services.document_service import DocumentService, Removed, Version
-from docex.services.intake import Draft, Intake
+from docex.services.intake import BasketMoved, Draft, Intake
 from docex.services.metadata_service import Condition, MetadataService, encoded, having, meeting
 from docex.sources import Given, Source, opened
 from docex.storage import new_storage_config, storage_for
@@ -72,20 +73,33 @@ class DocBasket:
 
     def __init__(self, db: Database, settings: Settings, basket: Basket) -> None:
         self.id: str = basket.id
+        self.documents = DocumentService(db, basket.id)
+        self.metadata = MetadataService(db)
+        self._rows = DocBasketService(db)
+        self._db = db
+        self.settings = settings
+        self._take(basket)
+
+    def _take(self, basket: Basket) -> None:
         self.name: str = basket.name
         self.description: str | None = basket.description
         self.status: str = basket.status
         self.storage_config: dict[str, Any] = dict(basket.storage_config)
         self.created_at: datetime = basket.created_at
         self.updated_at: datetime = basket.updated_at
-        self.documents = DocumentService(db, basket.id)
-        self.metadata = MetadataService(db)
-        self.storage = storage_for(settings, db.tenant_id, self.storage_config)
+        self.storage = storage_for(self.settings, self._db.tenant_id, self.storage_config)
         self.folder = str(self.storage_config["basket_path"])
-        self._intake = Intake(db, basket.id, self.storage)
-        self._rows = DocBasketService(db)
-        self._db = db
-        self.settings = settings
+        self._intake = Intake(self._db, self.id, self.storage, self.storage_config)
+
+    def refresh(self) -> None:
+        """Look at the basket's row again; done by itself where the basket was moved to another storage meanwhile.
+
+        :raises BasketNotFound: it was removed.
+        """
+        found = self._rows.get(self.id)
+        if found is None:
+            raise BasketNotFound(self.id)
+        self._take(found)
 
     def __repr__(self) -> str:
         return f"<DocBasket {self.id} {self.name!r}>"
@@ -193,16 +207,20 @@ class DocBasket:
             raise DocumentNotFound(document_id)
         with opened(file_path, name) as source, self.storage.receive(source.reader, source.source) as staged:
             plain = self.draft(source, staged, present.document_type, None, document_id)
-            draft = replace(plain, metadata=encoded(_description(source, PurePath(plain.name).suffix, plain)))
-            self._secure_present(document_id)
-            # Durable even if the row has the text as well: the next version will take that text away.
-            self._publish([draft], durable=True)
-            try:
-                self.storage.link(self.storage.content_key(staged.checksum, draft.path), self._readable(draft.path))
-                return Document(self, self._intake.replace(document_id, draft))
-            except BaseException:
-                self._take_back([draft])
-                raise
+            draft = replace(plain, metadata=encoded(described(source, PurePath(plain.name).suffix, plain)))
+            while True:
+                self._secure_present(document_id)
+                # Durable even if the row has the text as well: the next version will take that text away.
+                self._publish([draft], durable=True)
+                try:
+                    self.storage.link(self.storage.content_key(staged.checksum, draft.path), self._readable(draft.path))
+                    return Document(self, self._intake.replace(document_id, draft))
+                except BasketMoved:
+                    self._take_back([draft])
+                    self.refresh()
+                except BaseException:
+                    self._take_back([draft])
+                    raise
 
     def draft(
         self,
@@ -235,7 +253,7 @@ class DocBasket:
             text=text,
             metadata=encoded(given),
             id=document_id,
-            text_for_search=_start(suffix, staged) if text is None and staged.data is None else None,
+            text_for_search=start_of_text(suffix, staged) if text is None and staged.data is None else None,
         )
 
     def take_in(self, drafts: Sequence[Draft]) -> list[tuple[Document, bool]]:
@@ -246,6 +264,10 @@ class DocBasket:
             for draft in drafts:
                 linked.append(self._linked(draft))
             results = self._intake.add(linked)
+        except BasketMoved:
+            self._take_back(linked or drafts)
+            self.refresh()
+            return self.take_in(drafts)
         except BaseException:
             self._take_back(linked or drafts)
             raise
@@ -444,6 +466,8 @@ class DocBasket:
         """Where the bytes of a version are. :raises ContentMissing: they are not in this basket's storage."""
         if version.place is None:  # written by revision 0001
             return self._readable(version.path)
+        if version.place != self.storage.place:
+            self.refresh()
         if version.key is None or version.place != self.storage.place:
             raise ContentMissing(document_id, version.path)
         return version.key
@@ -548,35 +572,3 @@ def _columns(columns: Iterable[str] | None) -> Sequence[str]:
     if not known:
         raise ValueError(f"none of the columns is known: {', '.join(given)}; there are {', '.join(COLUMNS)}")
     return known
-
-
-def _start(suffix: str, staged: Staged) -> str | None:
-    """The start of a text that is too long to be kept in the database."""
-    if is_binary(suffix, staged.sample):
-        return None
-    with staged.open() as file:
-        start = file.read(SEARCH_LIMIT)
-    try:
-        # The cut may go through a character.
-        return start.decode("utf-8") if b"\0" not in start else None
-    except UnicodeDecodeError as error:
-        return start[: error.start].decode("utf-8") if error.start > len(start) - 4 else None
-
-
-def _description(source: Source, suffix: str, draft: Draft) -> dict[str, Any]:
-    """The metadata that a new version sets."""
-    staged = draft.staged
-    described = {
-        MetadataKey.ORIGINAL_FILENAME.value: source.name,
-        MetadataKey.ORIGINAL_PATH.value: source.source,
-        MetadataKey.FILE_TYPE.value: suffix.removeprefix("."),
-        MetadataKey.FILE_SIZE.value: staged.size,
-        MetadataKey.FILE_EXTENSION.value: suffix,
-        MetadataKey.CONTENT_CHECKSUM.value: staged.checksum,
-        MetadataKey.CONTENT_LENGTH.value: staged.size if draft.text is None else len(draft.text),
-        MetadataKey.CONTENT_TYPE.value: content_type(suffix),
-    }
-    if source.changed is not None:
-        changed = datetime.fromtimestamp(source.changed, UTC)
-        described[MetadataKey.ORIGINAL_FILE_TIMESTAMP.value] = changed.isoformat()
-    return described

@@ -29,14 +29,16 @@ _due: dict[sa.Engine, float] = {}  # when each is to be settled
 _threads: set[int] = set()  # processes whose thread runs
 
 
-def settle(engine: sa.Engine) -> None:
-    """Settle now, or within a quarter of a second if that was done several times just before."""
+def settle(engine: sa.Engine, *, later: bool = False) -> None:
+    """Settle now, or within a quarter of a second if that was done several times just before, or is wanted ``later``:
+    a large change takes its time, which the next one need not wait for.
+    """
     moment = time.monotonic()
     with _guard:
         since, count = _begun.get(engine, (-DELAY, 0))
         if moment - since >= DELAY:
             since, count = moment, 0
-        if count >= AT_ONCE:
+        if later or count >= AT_ONCE:
             if engine not in _due:
                 _due[engine] = moment + DELAY
                 _start()

@@ -7,6 +7,7 @@ DocEX's commands.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -56,6 +57,8 @@ from tenantry.tenant import Tenant, TenantStatus
 if TYPE_CHECKING:
     from tenantry import PostgresSchemas
 
+logger = logging.getLogger(__name__)
+
 PLATFORM_SCHEMA = "docex_platform"  # of the registry, beside the tenants' schemas
 LONGEST_ID = 100  # characters; on PostgreSQL the schema's name sets a closer limit
 MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.schema:metadata")
@@ -92,7 +95,10 @@ def tenancy_for(settings: Settings) -> Tenancy:
     with _guard:
         if key not in _tenancies:
             _tenancies[key] = _declare(settings.database, storage_base(settings))
-        return _tenancies[key]
+        tenancy = _tenancies[key]
+        if settings.database.type == "sqlite" and not tenancy.directory.watching:
+            tenancy.watch()  # a look at the registry's file from time to time, instead of its tables every time
+        return tenancy
 
 
 def close_all() -> None:
@@ -217,6 +223,13 @@ def ensure(tenancy: Tenancy, tenant_id: str, user_id: str) -> Tenant:
     :raises TenantNotServed: it is not active.
     """
     check_tenant_id(tenancy, tenant_id)
+    directory = tenancy.directory
+    try:
+        if not directory.heard:
+            directory.changed(tenant_id)  # what is remembered may be a second old: ask anew, once for all that follows
+        return directory.tenant(tenant_id)
+    except TenancyError:
+        logger.debug("tenant %s is not served yet", tenant_id)
     with tenant_errors(tenant_id), tenancy.acting(user_id):
         tenant = _with_registry(tenancy, lambda: tenancy.ensure(tenant_id))
         return _served(tenant)

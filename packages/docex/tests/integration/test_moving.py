@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from docex.errors import BasketNotFound, StorageError
+from docex.errors import BasketInactive, BasketNotFound, StorageError
 from docex.storage.filesystem import FilesystemStorage
 
 if TYPE_CHECKING:
@@ -97,3 +97,42 @@ def test_a_move_that_fails_leaves_the_basket_where_it_was(
     with pytest.raises(StorageError, match="damaged"):
         docex.move_basket(basket.id, {"type": "s3"})
     assert docex.get_basket(basket.id).storage_type == "filesystem"
+
+
+def test_an_object_made_before_a_move_follows_it(anywhere: Installation, tmp_path: Path) -> None:
+    docex = anywhere.setup().docex()
+    basket = docex.basket("b")
+    document = basket.add(b"one", name="a.txt")
+    docex.move_basket(basket.id, {"type": "filesystem", "path": str(tmp_path / "elsewhere")})
+
+    assert document.get_content() == b"one"
+    docex.move_basket(basket.id, {"type": "filesystem"})
+    docex.move_basket(basket.id, {"type": "filesystem", "path": str(tmp_path / "third")})
+    added = basket.add(b"two", name="b.txt")
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(3):
+        (many / f"{number}.txt").write_bytes(b"%d" % number)
+    docex.move_basket(basket.id, {"type": "filesystem"})
+    report = basket.add_directory(many)
+    docex.move_basket(basket.id, {"type": "filesystem", "path": str(tmp_path / "elsewhere")})
+    basket.update_document(added.id, b"three", name="b.txt")
+
+    assert basket.get_basket_path().startswith(str(tmp_path / "elsewhere"))
+    fresh = docex.get_basket(basket.id)
+    assert sorted(each.get_content() for each in fresh.list_documents()) == [b"0", b"1", b"2", b"one", b"three"]
+    assert fresh.get_document(added.id).get_content(version=1) == b"two"
+    assert len(report.added) == 3
+    assert docex.fsck(verify=True, older_than=0).findings == []
+
+
+def test_a_basket_that_takes_nothing_in_takes_no_other_content_either(anywhere: Installation) -> None:
+    docex = anywhere.setup().docex()
+    basket = docex.basket("b")
+    document = basket.add(b"one", name="a.txt")
+    basket.set_status("inactive")
+    with pytest.raises(BasketInactive):
+        basket.update_document(document.id, b"two", name="a.txt")
+    assert document.get_content() == b"one"
+    assert [content.size for content in basket.storage.contents()] == [3]
+    assert docex.fsck(verify=True, older_than=0).findings == []

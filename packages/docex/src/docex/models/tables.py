@@ -6,7 +6,7 @@ migrations make these tables; a test keeps both equal.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def new_id(prefix: str) -> str:
     The first half is the time, so that new rows lie side by side in the index however many there are; the second half
     is random.
     """
-    return f"{prefix}_{time.time_ns():016x}{secrets.token_hex(8)}"
+    return f"{prefix}_{time.time_ns():016x}{os.urandom(8).hex()}"
 
 
 def now() -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from docex import access
 from docex.database import Database
 from docex.errors import BasketError, BasketExists
 from docex.models.records import BasketRecord
-from docex.models.tables import BasketRow, DocumentRow, EventRow, new_id, now
+from docex.models.tables import BasketRow, DocumentRow, EventRow, new_id, now, table_of
 from docex.names import sanitise
 from docex.services import audit
 from docex.services.document_service import CHUNK, Removed, Stripped, give_back, lock_basket, strip
@@ -52,6 +52,10 @@ class Basket:
     status: str
     created_at: datetime  # UTC
     updated_at: datetime  # UTC
+
+
+_row = table_of(BasketRow).c
+_BASKETS = select(*(_row[field.name] for field in fields(Basket)))
 
 
 class DocBasketService:
@@ -97,11 +101,11 @@ class DocBasketService:
 
     def get(self, basket_id: str) -> Basket | None:
         """The basket of an id."""
-        return self._one(select(BasketRow).where(BasketRow.id == basket_id))
+        return self._one(_BASKETS.where(BasketRow.id == basket_id))
 
     def find_by_name(self, name: str) -> Basket | None:
         """The basket of a name, as a user wrote it or as it is stored."""
-        return self._one(select(BasketRow).where(BasketRow.name == sanitise(name)))
+        return self._one(_BASKETS.where(BasketRow.name == sanitise(name)))
 
     def list(
         self,
@@ -114,14 +118,14 @@ class DocBasketService:
     ) -> list[Basket]:
         """Baskets, newest first unless another order is asked for."""
         access.check(self._db, access.READ)
-        query = select(BasketRow)
+        query = _BASKETS
         if status is not None:
             query = query.where(BasketRow.status == status)
         query = paged(
             query, ORDERS, order_by=order_by, order_desc=order_desc, limit=limit, offset=offset, last=BasketRow.id
         )
-        with self._db.session() as session:
-            return [_basket(row) for row in session.scalars(query)]
+        with self._db.connection() as connection:
+            return [Basket(*row) for row in connection.execute(query)]
 
     def records(
         self,
@@ -201,11 +205,11 @@ class DocBasketService:
             audit.record(connection, self._db, "basket.delete", basket_id=basket_id, details=details)
             return give_back(connection, stripped)
 
-    def _one(self, query: Select[BasketRow]) -> Basket | None:
+    def _one(self, query: Select[*tuple[Any, ...]]) -> Basket | None:
         access.check(self._db, access.READ)
-        with self._db.session() as session:
-            row = session.scalars(query).one_or_none()
-            return _basket(row) if row is not None else None
+        with self._db.connection() as connection:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else Basket(*row)
 
 
 def _known(names: Iterable[str], kind: str) -> builtins.list[str]:

@@ -77,24 +77,31 @@ def dedup_key(checksum: str, source: str) -> str:
     return hashlib.sha256(f"{checksum}\0{source}".encode()).hexdigest()
 
 
+class BasketMoved(Exception):
+    """The basket keeps its contents elsewhere by now; nothing was written."""
+
+
 class Intake:
     """Writes the documents of one basket."""
 
-    def __init__(self, db: Database, basket_id: str, storage: Storage) -> None:
+    def __init__(self, db: Database, basket_id: str, storage: Storage, config: Mapping[str, Any]) -> None:
+        """``config``: the storage_config of the basket, by which ``storage`` was opened."""
         self._db = db
         self._basket_id = basket_id
         self._storage = storage
+        self._config = config
 
     def add(self, drafts: Sequence[Draft]) -> list[tuple[Details, bool]]:
         """Write new documents; of each tells the details, and whether it is new or was there already.
 
         A content whose bytes turn out to be missing once nobody else can remove them is stored again.
 
-        :raises BasketNotFound: the basket was removed. :raises QuotaExceeded: nothing of it is kept.
+        :raises BasketNotFound: the basket was removed. :raises BasketInactive: it takes nothing in.
+        :raises BasketMoved: it has another storage. :raises QuotaExceeded: nothing of it is kept.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._db.connection(write=True) as connection:
+                with self._db.connection(write=True, large=len(drafts) > 1) as connection:
                     return self._add(connection, drafts)
             except written.Collision as collision:
                 if attempt == ATTEMPTS:
@@ -157,7 +164,7 @@ class Intake:
             lambda: self._rows(draft, moment),
             INACTIVE,
         )
-        self._open(outcome.status)
+        self._open(outcome.status, outcome.storage)
         if outcome.known is not None:
             event = self._event(DUPLICATE, outcome.known.id, {"source": draft.source}, moment)
             connection.execute(insert(_event), event)
@@ -169,17 +176,22 @@ class Intake:
 
     def _known(self, connection: Connection, drafts: Sequence[Draft]) -> dict[str, Details]:
         """The documents that the basket holds already, by their dedup keys. :raises BasketNotFound: it is gone."""
-        query = select(_basket.c.status).where(_basket.c.id == self._basket_id)
-        # Before the contents are locked: whoever removes the basket locks in this order too.
-        query = query.with_for_update(read=True, key_share=True)
-        self._open(connection.execute(query).scalar_one_or_none())
+        self._lock_basket(connection)
         return written.known_of(connection, self._basket_id, [draft.dedup_key for draft in drafts])
 
-    def _open(self, status: str | None) -> None:
+    def _lock_basket(self, connection: Connection) -> None:
+        """Keep the basket as it is. Before its contents are locked: whoever removes it locks in this order too."""
+        query = select(_basket.c.status, _basket.c.storage_config).where(_basket.c.id == self._basket_id)
+        row = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()
+        self._open(*(row or (None, None)))
+
+    def _open(self, status: str | None, config: Any) -> None:
         if status is None:
             raise BasketNotFound(self._basket_id)
         if status == INACTIVE:
             raise BasketInactive(self._basket_id)
+        if config != self._config:
+            raise BasketMoved
 
     def _hold(self, connection: Connection, draft: Draft) -> None:
         """Count the content of a draft, and see to it that its bytes are there."""
@@ -217,6 +229,7 @@ class Intake:
 
     def _replace(self, connection: Connection, document_id: str, draft: Draft) -> Details:
         moment = now()
+        self._lock_basket(connection)
         of_basket = _document.c.basket_id == self._basket_id
         one = select(_document.c.version).where(_document.c.id == document_id, of_basket).with_for_update()
         version = connection.execute(one).scalar_one_or_none()

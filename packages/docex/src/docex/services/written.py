@@ -129,6 +129,7 @@ class Outcome(NamedTuple):
     """What became of one new document."""
 
     status: str | None  # of the basket; None if it is gone
+    storage: Any = None  # where the basket keeps contents: its storage_config
     known: Details | None = None  # the document that was there already
     fits: bool = True  # within the tenant's limits; otherwise nothing may be committed
     new: Sequence[Content] = ()  # its content, if nothing counted that before
@@ -160,12 +161,12 @@ def add(
     found = _asked(connection, _statement(alone=True), given)
     if not found:
         return Outcome(None)
-    status, held_as, refs, fits, *known = found[0]
+    status, storage, held_as, refs, fits, *known = found[0]
     if known[0] is not None:
-        return Outcome(status, Details(*known))
+        return Outcome(status, storage, Details(*known))
     if refs is None:
-        return Outcome(status)
-    return Outcome(status, None, fits, [content._replace(key=held_as)] if refs == content.times else [])
+        return Outcome(status, storage)
+    return Outcome(status, storage, None, fits, [content._replace(key=held_as)] if refs == content.times else [])
 
 
 def write(connection: Connection, place: str, contents: Iterable[Content], documents: Sequence[Rows]) -> list[Content]:
@@ -231,7 +232,7 @@ _INSERT_WORDS = "INSERT INTO document_fts (rowid, body) VALUES (?, ?)"
 
 
 _ONE_SQLITE = (
-    f"SELECT b.status, {', '.join(f'd.{name}' for name in Details._fields)} FROM docbasket b"
+    f"SELECT b.status, b.storage_config, {', '.join(f'd.{name}' for name in Details._fields)} FROM docbasket b"
     " LEFT JOIN document d ON d.basket_id = b.id AND d.dedup_key = ? WHERE b.id = ?"
 )
 
@@ -248,12 +249,13 @@ def _add_sqlite(
     row = _driver(connection).execute(_ONE_SQLITE, (key, basket_id)).fetchone()
     if row is None:
         return Outcome(None)
-    if row[1] is not None:
-        return Outcome(row[0], Details(*row[1:-2], *map(datetime.fromisoformat, row[-2:])))
-    if row[0] == refused:
-        return Outcome(row[0])
+    status, storage = row[0], json.loads(row[1])
+    if row[2] is not None:
+        return Outcome(status, storage, Details(*row[2:-2], *map(datetime.fromisoformat, row[-2:])))
+    if status == refused:
+        return Outcome(status, storage)
     new = _write_sqlite(connection, place, [content], [made()])
-    return Outcome(row[0], None, usage_service.charged(connection, 1, content.size), new)
+    return Outcome(status, storage, None, usage_service.charged(connection, 1, content.size), new)
 
 
 def _write_sqlite(
@@ -321,7 +323,7 @@ _HELD = (
 _ROWS = "g AS (SELECT CAST(%(rows)s AS json) AS j)"
 _ROWS_OF_NEW = (
     # Before its contents are locked: whoever removes the basket locks in this order too.
-    "b AS (SELECT status FROM docbasket WHERE id = %(basket)s FOR KEY SHARE),"
+    "b AS (SELECT status, storage_config FROM docbasket WHERE id = %(basket)s FOR KEY SHARE),"
     f" d AS (SELECT {', '.join(Details._fields)} FROM document WHERE basket_id = %(basket)s AND dedup_key = %(key)s),"
     " g AS (SELECT CAST(%(rows)s AS json) AS j FROM b WHERE status <> %(refused)s AND NOT EXISTS (SELECT FROM d))"
 )
@@ -359,7 +361,7 @@ def _statement(*, alone: bool = False) -> str:
     )
     if not alone:
         return ", ".join(parts) + " SELECT checksum, key, refs FROM held"
-    told = "b.status, held.key, refs, EXISTS (SELECT FROM u), d.*"
+    told = "b.status, storage_config, held.key, refs, EXISTS (SELECT FROM u), d.*"
     return ", ".join([*parts, _CHARGED]) + f" SELECT {told} FROM b LEFT JOIN held ON true LEFT JOIN d ON true"
 
 
