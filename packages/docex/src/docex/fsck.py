@@ -15,9 +15,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from docex import access
 from docex.errors import StorageError
@@ -25,12 +25,13 @@ from docex.models.holdings import USAGE_ID, ContentRow, UsageRow
 from docex.models.tables import DocumentRow, FileHistoryRow, table_of
 from docex.services import audit, content_service, usage_service
 from docex.services.document_service import whole
+from docex.services.intake import dedup_key
 from docex.storage.base import CHUNK
 
 if TYPE_CHECKING:
     from docex.application import DocEX
     from docex.docbasket import DocBasket
-    from docex.storage.base import Storage
+    from docex.storage.base import Staged, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ _history = table_of(FileHistoryRow)
 class Finding:
     """Something that is not as it should be."""
 
-    kind: str  # stray content, stray path, leftover, missing content, damaged content, missing path, wrong count
+    # stray content, stray path, leftover, missing content, damaged content, missing path, wrong count, content of an
+    # earlier release
+    kind: str
     where: str
     mended: bool
     detail: str = ""
@@ -99,6 +102,9 @@ class _Check:
         self._storages |= {basket.storage.place: basket.storage for basket in self._baskets}
 
     def run(self) -> Report:
+        if self._mend:
+            for basket in self._baskets:
+                self._adopt(basket)
         for storage in self._storages.values():
             self._sweep(storage)
             self._contents(storage)
@@ -114,6 +120,51 @@ class _Check:
 
     def _found(self, kind: str, where: str, mended: bool, detail: str = "") -> None:
         self._report.findings.append(Finding(kind, where, mended, detail))
+
+    def _adopt(self, basket: DocBasket) -> None:
+        """Count the contents that revision 0001 kept under their readable paths, as all others are."""
+        query = (
+            select(_history.c.id, _history.c.document_id, _history.c.internal_path, _document.c.source)
+            .join(_document, _document.c.id == _history.c.document_id)
+            .where(_document.c.basket_id == basket.id, _history.c.place.is_(None))
+            .order_by(_history.c.document_id, _history.c.created_at, _history.c.id)
+        )
+        with self._db.session() as session:
+            rows = session.connection().execute(query).all()
+        for row in rows:
+            readable = f"{basket.folder}/{row.internal_path}"
+            if not basket.storage.exists(readable):
+                continue  # told as a missing content
+            with basket.storage.open(readable) as file, basket.storage.receive(file, readable) as staged:
+                key = basket.storage.content_key(staged.checksum, row.internal_path)
+                if not basket.storage.secure(key, staged.size):
+                    basket.storage.publish([(staged, key)])
+                with self._db.connection(write=True) as connection:
+                    self._count(connection, basket, row, staged, key)
+            basket.storage.unlink(readable)
+            basket.storage.link(key, readable)
+            self._found("content of an earlier release", readable, True)
+
+    def _count(self, connection: Connection, basket: DocBasket, row: Any, staged: Staged, key: str) -> None:
+        place, checksum = basket.storage.place, staged.checksum
+        older = select(func.count()).where(_history.c.document_id == row.document_id, _history.c.id < row.id)
+        version = int(connection.execute(older).scalar_one()) + 1
+        kept = {"place": place, "checksum": checksum, "size": staged.size, "version": version}
+        adopted = update(_history).where(_history.c.id == row.id, _history.c.place.is_(None)).values(kept)
+        if connection.execute(adopted).rowcount == 0:
+            return  # another process did, or the document was removed
+        content_service.hold(connection, place, checksum, key, staged.size)
+        if not basket.storage.exists(key):  # removed before it was counted
+            basket.storage.publish([(staged, key)])
+        dedup = dedup_key(checksum, row.source)
+        of_basket = _document.c.basket_id == basket.id
+        taken = select(_document.c.id).where(of_basket, _document.c.dedup_key == dedup)
+        known = connection.execute(taken).first() is not None
+        connection.execute(
+            update(_document)
+            .where(_document.c.id == row.document_id, _document.c.path == row.internal_path)
+            .values(place=place, checksum=checksum, size=staged.size, dedup_key=None if known else dedup)
+        )
 
     def _sweep(self, storage: Storage) -> None:
         if self._mend:

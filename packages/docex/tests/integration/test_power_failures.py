@@ -94,9 +94,12 @@ def test_an_earlier_version_does_not_need_the_row(docex: DocEX, basket: DocBaske
 
 @pytest.mark.parametrize("level", ["full", "normal"])
 def test_what_a_commit_waits_for_is_configured(installation: Any, level: str) -> None:
-    for sections in ({}, {"security": {}}):
-        section = {"database": {**installation.database(), "sqlite": {"synchronous": level}}, **sections}
-        docex = installation.setup(**section).docex()
+    database = {**installation.database(), "sqlite": {"synchronous": level}}
+    alone = {"multi_tenancy_model": "row_level", "tenant_database_routing": False}
+    for docex in (
+        installation.setup(database=database).docex(),
+        installation.setup(database=database, security=alone).docex(None),
+    ):
         for write in (True, False):
             with docex.db.connection(write=write) as connection:
                 found = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
@@ -104,3 +107,34 @@ def test_what_a_commit_waits_for_is_configured(installation: Any, level: str) ->
         DocEX.reset()
     with pytest.raises(ConfigurationError, match="synchronous"):
         installation.setup(database={**installation.database(), "sqlite": {"synchronous": "off"}})
+
+
+def test_what_the_first_release_stored_is_counted_like_all_other_contents(
+    docex: DocEX, basket: DocBasket, anywhere: Any
+) -> None:
+    documents = [
+        basket.add(content, name=name) for content, name in ((TEXT, "a.txt"), (BINARY, "b.bin"), (TEXT, "c.txt"))
+    ]
+    # As revision 0001 left it: bytes under the readable paths alone, and nothing that counts them.
+    for document in documents:
+        readable = Path(basket.get_basket_path(), document.path)
+        content = readable.read_bytes()
+        readable.unlink()
+        readable.write_bytes(content)
+        blob(basket, document).unlink(missing_ok=True)
+    anywhere.query("DELETE FROM content")
+    anywhere.query("UPDATE document SET place = NULL, dedup_key = NULL")
+    anywhere.query("UPDATE file_history SET place = NULL, checksum = NULL, size = NULL, version = NULL")
+    assert docex.fsck(older_than=0).findings == []
+    assert documents[0].get_content() == TEXT
+
+    report = docex.fsck(mend=True, verify=True, older_than=0)
+
+    assert [finding.kind for finding in report.findings] == ["content of an earlier release"] * 3
+    assert docex.fsck(verify=True, older_than=0).findings == []
+    assert [document.get_content() for document in documents] == [TEXT, BINARY, TEXT]
+    assert len(list(basket.storage.contents())) == 2
+    assert basket.add(TEXT, name="a.txt").id == documents[0].id
+    assert docex.get_usage().bytes == 2 * len(TEXT) + len(BINARY)
+    basket.delete()
+    assert list(docex.storage.contents()) == []
