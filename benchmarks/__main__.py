@@ -27,6 +27,7 @@ from benchmarks import (
     documents,
     http,
     laboratory,
+    laboratory_load,
     memory,
     provisioning,
     resolution,
@@ -52,8 +53,11 @@ def main() -> None:
         "resolution": _resolution,
         "http": _http,
         "laboratory": _laboratory,
+        "laboratory_load": _laboratory_load,
         "archive": _archive,
         "fleet": _fleet,
+        "growth": _growth,
+        "standby": _standby,
         "documents": _documents,
     }
     chosen = sys.argv[1:] or list(parts)
@@ -124,6 +128,14 @@ def _documents(url: str) -> str:
 
 def _fleet(url: str) -> str:
     return rollout.section(lambda name: database(url, name))
+
+
+def _growth(url: str) -> str:
+    return rollout.growth_section(lambda name: database(url, name))
+
+
+def _standby(url: str) -> str:
+    return rollout.standby_section(lambda name: database(url, name))
 
 
 def _provisioning(url: str) -> str:
@@ -228,6 +240,11 @@ def _archive(url: str) -> str:
 def _laboratory(url: str) -> str:
     with database(url, "bench_laboratory") as fresh:
         return laboratory.told(laboratory.measure(fresh))
+
+
+def _laboratory_load(url: str) -> str:
+    with database(url, "bench_laboratory_load") as fresh:
+        return laboratory_load.told(laboratory_load.measure(fresh))
 
 
 def _startup(_: str) -> str:

@@ -1,0 +1,5 @@
+"""What plain `alembic -x tenant=SLUG` runs; the tenantry commands do not."""
+
+from tenantry.migrations.environment import run
+
+run()
