@@ -89,6 +89,9 @@ class StandbyPool:
             .order_by(table.c.uid)
             .limit(1)
         )
+        oldest = self._oldest.with_for_update(skip_locked=True).scalar_subquery()
+        # Built once: building it takes as long as sending it.
+        self._taken = sa.delete(table).where(table.c.uid == oldest).returning(table.c.location, table.c.role)
 
     # -- looking
 
@@ -169,13 +172,7 @@ class StandbyPool:
             return self._found(self._take_file(site, plan))
         if site.joint is None or not plan.replayable:
             return False
-        table = self._tables.standby
-        taken = site.joint.execute(
-            sa.delete(table)
-            .where(table.c.uid == self._oldest.with_for_update(skip_locked=True).scalar_subquery())
-            .returning(table.c.location, table.c.role),
-            {"head": plan.target},
-        ).first()
+        taken = site.joint.execute(self._taken, {"head": plan.target}).first()
         if not self._found(taken is not None) or taken is None or (taken.role is None) != (tenant.role is None):
             return False  # its record goes with it when roles were declared otherwise meanwhile; `keep` removes it
         self._rename(site.joint, taken.location, taken.role, tenant)

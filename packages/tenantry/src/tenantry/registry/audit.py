@@ -104,6 +104,9 @@ def digest(
     return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()
 
 
+_ROW = ("at", "actor", "origin", "action", "slug", "outcome", "sequence", "details", "previous", "hash")
+
+
 @dataclass(frozen=True)
 class _Statements:
     """What every appended line sends, built once: building takes as long as sending."""
@@ -111,15 +114,20 @@ class _Statements:
     advance: sa.sql.dml.ReturningUpdate[Any]
     insert: sa.Insert
     move: sa.Update
+    both: sa.Insert  # in one message
 
 
 @functools.cache
 def _statements(tables: RegistryTables) -> _Statements:
-    head = tables.audit_head
+    head, audit = tables.audit_head, tables.audit
+    # Parameters with names of their own: SQLAlchemy would take those of the one statement for the other's, too.
+    row = {name: sa.bindparam(f"row__{name}", type_=audit.c[name].type) for name in _ROW}
+    moved = sa.update(head).values(hash=sa.bindparam("row__hash", type_=audit.c.hash.type))
     return _Statements(
         advance=sa.update(head).values(sequence=head.c.sequence + 1).returning(head.c.sequence, head.c.hash),
-        insert=sa.insert(tables.audit),
+        insert=sa.insert(audit),
         move=sa.update(head),
+        both=sa.insert(audit).values(row).add_cte(moved.cte("moved")),
     )
 
 
@@ -143,9 +151,8 @@ def append(connection: sa.Connection, tables: RegistryTables, record: Record, *,
     if connection.dialect.name == "sqlite":
         connection.execute(statements.insert, row)
         connection.execute(statements.move, {"hash": hashed})
-    else:  # one message for both; built anew, for SQLAlchemy would take the parameters of the one for the other's, too
-        moved = sa.update(tables.audit_head).values(hash=hashed)
-        connection.execute(sa.insert(tables.audit).values(row).add_cte(moved.cte("moved")))
+    else:
+        connection.execute(statements.both, {f"row__{name}": value for name, value in row.items()})
 
 
 def _advance(connection: sa.Connection, tables: RegistryTables) -> tuple[int, str]:
