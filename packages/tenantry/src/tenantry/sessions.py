@@ -6,7 +6,8 @@ anything is sent. Which tenants there are is the directory's to say.
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from tenantry import scope
 from tenantry.directory import Directory
 from tenantry.stores.base import Store
 from tenantry.tenant import Tenant
+from tenantry.tracing import span, traced
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -44,13 +46,26 @@ class Sessions:
 
         ``write``: on SQLite take the write lock at BEGIN, for work that reads first and writes later.
         """
-        return _Block(self, slug, write)
+        return self._traced(slug, write) if traced() else _Block(self, slug, write)
 
     def async_session(
         self, slug: str | None = None, *, write: bool = False
     ) -> AbstractAsyncContextManager[AsyncSession]:
         """The same for asyncio; the event loop never waits for the registry."""
-        return _AsyncBlock(self, slug, write)
+        return self._async_traced(slug, write) if traced() else _AsyncBlock(self, slug, write)
+
+    @contextmanager
+    def _traced(self, slug: str | None, write: bool) -> Iterator[Session]:
+        tenant = self.tenant(slug)
+        with span("session", tenant.slug), _Block(self, slug, write) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _async_traced(self, slug: str | None, write: bool) -> AsyncIterator[AsyncSession]:
+        tenant = await self.async_tenant(slug)
+        with span("session", tenant.slug):
+            async with _AsyncBlock(self, slug, write) as session:
+                yield session
 
     @staticmethod
     def _wanted(slug: str | None) -> str:

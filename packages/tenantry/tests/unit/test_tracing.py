@@ -7,6 +7,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+import sqlalchemy as sa
 
 from tenantry import Migrations, SqliteFiles, Tenancy
 from tenantry.tracing import span
@@ -25,8 +26,12 @@ def test_operations_and_their_steps_are_spans_with_the_tenant(tmp_path, monkeypa
     class Recorder:
         @contextmanager
         def start_as_current_span(self, name, attributes):
-            seen.append((name, attributes["tenant"]))
-            yield
+            seen.append((name, attributes.get("tenant", "")))
+            try:
+                yield
+            except ValueError:
+                seen.append((f"{name} failed", attributes["tenant"]))
+                raise
 
     monkeypatch.setattr(trace, "get_tracer", lambda name: Recorder())
     with span("by.hand", "acme"):
@@ -38,9 +43,22 @@ def test_operations_and_their_steps_are_spans_with_the_tenant(tmp_path, monkeypa
     tenancy.provision("acme")
     saved = tenancy.archive.backup("acme", to=tmp_path / "b")
     tenancy.archive.restore(saved.path, slug="bravo")
+    with tenancy.session("acme") as session:
+        session.execute(sa.text("SELECT 1"))
+    with pytest.raises(ValueError, match="by the application"), tenancy.session("bravo"):
+        raise ValueError("by the application")
+    (tmp_path / "m" / "versions" / "one.py").write_text(
+        "revision, down_revision = 'one', None\n\ndef upgrade():\n    pass\n"
+    )
+    later = Tenancy(SqliteFiles(tmp_path / "s", "{slug}.db"), Migrations(tmp_path / "m"))
+    assert later.fleet.rollout().complete
+    later.close()
     tenancy.close()
     names = [name for name, _ in seen]
     assert seen[0] == ("tenantry.by.hand", "acme")
     assert ("tenantry.backup", "acme") in seen
     assert ("tenantry.restore.rows", "bravo") in seen
     assert "tenantry.tenant.migrate" in names
+    assert ("tenantry.session", "acme") in seen
+    assert ("tenantry.session failed", "bravo") in seen
+    assert ("tenantry.rollout", "") in seen

@@ -55,6 +55,7 @@ from tenantry.stores.faults import cause, faults
 from tenantry.stores.postgres import PostgresSchemas
 from tenantry.stores.sqlite import SqliteFiles
 from tenantry.tenant import Tenant
+from tenantry.tracing import span
 
 WORK = "rollout"  # what is done by one process at a time
 JOBS = 4  # tenants at once
@@ -390,7 +391,11 @@ class Fleet:
         run: Run | None = None
         try:
             sending = self._sending(uid, options)
-            with closing(sending), closing(self._running(uid, plans.target, options)) as running:
+            with (
+                span("rollout", rollout=uid, target=plans.target or "base", tenants=len(members)),
+                closing(sending),
+                closing(self._running(uid, plans.target, options)) as running,
+            ):
                 run = Run(
                     self._book,
                     uid,
