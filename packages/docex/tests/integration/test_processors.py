@@ -309,6 +309,40 @@ def test_own_processors_run_in_a_child_with_the_tenants_configuration(docex: Doc
         docex.process_document(document.id)
 
 
+def test_a_processor_of_an_installed_package_is_found_by_its_entry_point(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A distribution as pip leaves it: the module, and beside it what it offers."""
+    site = installation.directory / "site"
+    about = site / "acme_processors-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-processors\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[docex.processors]\nCounter = acme_processors:Counter\n")
+    (site / "acme_processors.py").write_text(
+        "from docex.processors.base import BaseProcessor, ProcessingResult\n"
+        "class Counter(BaseProcessor):\n"
+        "    def can_process(self, document):\n"
+        "        return True\n"
+        "    def process(self, document):\n"
+        "        return ProcessingResult(True, len(self.get_document_bytes(document)))\n"
+    )
+    docex = installation.setup().docex()
+    document = docex.basket("b").add(installation.file("a.txt", b"hello"))
+    with pytest.raises(ProcessorNotFound, match=r"entry point of 'docex\.processors'"):
+        docex.process_document(document.id, "Counter")
+    monkeypatch.syspath_prepend(str(site))
+    result = docex.process_document(document.id, "Counter")
+    assert (result.success, result.content) == (True, 5), result.error
+    assert "Counter" in factory.list_processors()
+    [run] = docex.list_processing_operations(document.id)
+    assert (run["processor"], run["status"]) == ("Counter", "success")
+
+    # One that cannot be loaded is told when it is asked for.
+    (about / "entry_points.txt").write_text("[docex.processors]\nGone = acme_processors:Gone\n")
+    with pytest.raises(ProcessorRejected, match="'acme_processors:Gone' cannot be loaded"):
+        docex.process_document(document.id, "Gone")
+
+
 @pytest.mark.usefixtures("importable")
 def test_a_processor_that_takes_too_much_is_stopped(docex: DocEX, installation: Installation) -> None:
     document = docex.basket("b").add(installation.file("a.txt", b"hello"))
