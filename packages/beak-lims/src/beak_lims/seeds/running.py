@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from beak_lims import audit
 from beak_lims.context import LabContext, bind
 from tenantry.errors import TenancyError
 from tenantry.stores.faults import faults
@@ -75,7 +76,15 @@ def one(tenancy: Tenancy, slug: str, work: Work) -> Outcome:
     :raises TenantNotFound, TenantNotActive: it cannot be worked on. :raises TenancyError: the work was refused.
     """
     with session_of(tenancy, slug) as session:
-        return Outcome(slug, work(session, slug))
+        seeded = work(session, slug)
+        told = {
+            one.table: {"added": one.added, "changed": one.changed, "retired": one.retired}
+            for one in seeded
+            if one.added or one.changed or one.retired
+        }
+        if told:  # rows that are written in bulk leave no entry each
+            audit.note(session, _context(slug), "seed", "tenant", after=told)
+        return Outcome(slug, seeded)
 
 
 @contextmanager
@@ -83,4 +92,8 @@ def session_of(tenancy: Tenancy, slug: str) -> Iterator[Session]:
     """A session on one tenant, of the installation's own work."""
     location = tenancy.store.describe(tenancy.get(slug).location)
     with faults(location), tenancy.session(slug) as session:
-        yield bind(session, LabContext(slug, user_name="seed"))
+        yield bind(session, _context(slug))
+
+
+def _context(slug: str) -> LabContext:
+    return LabContext(slug, user_name="seed")

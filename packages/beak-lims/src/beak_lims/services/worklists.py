@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
-from sqlalchemy import Row, Select, select, tuple_
+from sqlalchemy import Select, select, tuple_
 
 from beak_lims.errors import ChangeRefused
 from beak_lims.models import Analysis, AnalysisResult, Sample
@@ -58,7 +58,7 @@ def result_worklist(
     unassigned: bool = False,
     after: Place | None = None,
     limit: int = 50,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Any]:
     """Results of one status: some columns of each, the number and status of its sample and the name of its analysis.
 
     ``unassigned``: only those on no worksheet. Without a laboratory at work there are none.

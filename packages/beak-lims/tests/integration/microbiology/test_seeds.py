@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from beak_lims.errors import ScopeRejected
 from beak_lims.laboratories import add_laboratory
-from beak_lims.models import metadata
+from beak_lims.models import AuditLog, metadata
 from beak_lims.seeds import running
 from beak_lims.seeds.running import Outcome
 from beak_lims.seeds.scopes import CORE, SCOPES, parse_scopes, seed
@@ -54,6 +54,13 @@ def test_all_seeds_make_a_laboratory_ready_and_a_second_time_add_nothing(tenancy
     again = seeded(tenancy)
     assert counts(tenancy) == after
     assert all((row.added, row.changed, row.retired) == (0, 0, 0) for row in again.seeded)
+    with tenancy.session("one") as session:
+        told = session.execute(
+            sa.select(AuditLog.user_name, AuditLog.state_after).where(AuditLog.action == "seed")
+        ).all()
+    [(who, changes)] = told  # the second time there was nothing to tell
+    assert who == "seed"
+    assert changes["breakpoint"] == {"added": 273, "changed": 0, "retired": 0}
 
 
 def test_what_a_laboratory_changed_is_left_alone(tenancy: Tenancy) -> None:
