@@ -181,7 +181,12 @@ class Provisioner:
         location = self.store.locate(parsed)
         clock = _Clock(parsed.value, self.observers)
         with self.store.lock(parsed.value, wait=False):
-            asked = {"name": name, "admin_email": admin_email, "attributes": attributes, "options": options}
+            asked: dict[str, Any] = {
+                "name": name,
+                "admin_email": admin_email,
+                "attributes": attributes,
+                "options": options,
+            }
             made = self._at_once(parsed, location, **asked)
             if made is not None:
                 return made
