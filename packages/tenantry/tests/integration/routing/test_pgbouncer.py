@@ -144,3 +144,12 @@ def test_server_connection_keeps_no_tenant(pooled: House, run: Interleaving) -> 
         with pooled.admin() as admin:
             found = admin.execute("SELECT current_user = session_user, current_setting('search_path')").fetchone()
             assert found == (True, '"$user", public')
+
+
+def test_doctor_sees_the_pooler_and_what_leaks_through_it(pooled: House) -> None:
+    findings = [finding for finding in pooled.open().fleet.doctor() if finding.kind == "pooler"]
+    assert len(findings) == 1
+    assert "prepared statements" in findings[0].text
+    assert "prepare_threshold=None" in findings[0].mend
+
+    assert not [f for f in pooled.open(prepare_threshold=None).fleet.doctor() if f.kind == "pooler"]
