@@ -272,3 +272,31 @@ def test_a_full_disk(installation: Any) -> None:
     again = installation.run("provision-tenant", "--tenant-id", "acme-corp")
     assert again.returncode == 0, again.stderr
     assert installation.stores() == ["acme-corp"]
+
+
+@pytest.mark.parametrize("size", [3_000_000, 500_000], ids=["a content", "the database"])
+def test_a_disk_that_is_full_half_way(installation: Any, size: int) -> None:
+    """Files may not grow over 1 MB, or over what the database's log has already."""
+    basket = installation.setup().docex().create_basket("one")
+    kept = basket.add(b"kept", name="kept.txt")
+    installation.file("large.txt", b"word " * (size // 5))
+    log = installation.directory / "storage" / "tenant_acme-corp" / "docex.db-wal"
+    limit = 1_000_000 if size > 1_000_000 else max(size + 50_000, log.stat().st_size if log.exists() else 0)
+    command = ["document", "add", "--tenant-id", "acme-corp", "--basket-id", basket.id, "--file", "large.txt"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "docex", *command],
+        cwd=installation.directory,
+        env={**os.environ, **installation.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
+    )
+    one_line(ran)
+    docex = installation.docex()
+    assert [document.id for document in docex.get_basket(basket.id).list_documents()] == [kept.id]
+    assert docex.get_usage().bytes == 4
+    assert {found.kind for found in docex.fsck(older_than=0).findings} <= {"stray content", "stray path", "leftover"}
+    assert docex.fsck(older_than=0, mend=True).clean
+    assert installation.run(*command).returncode == 0
+    assert docex.get_usage().documents == 2

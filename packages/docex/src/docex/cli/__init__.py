@@ -53,7 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()  # what was done before the failure is told before it
         say(f"❌ Error: {_in_docexs_words(error)}")
         if isinstance(error, MultiTenancyDisabled):
-            say("Run the command with --enable-multi-tenancy, or set security.multi_tenancy_model: database_level.")
+            say(
+                "Enable it: docex provision-tenant --tenant-id ID --enable-multi-tenancy, "
+                "or set security.multi_tenancy_model: database_level."
+            )
         raise SystemExit(error.exit_code) from error
     raise SystemExit(0)
 
