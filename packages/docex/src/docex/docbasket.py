@@ -136,6 +136,12 @@ class DocBasket:
         found = DocBasketService(database).find_by_name(name)
         return None if found is None else cls(database, settings, found)
 
+    @classmethod
+    def _list_all_baskets(cls, db: Database | None = None) -> list[DocBasket]:
+        """All baskets, newest first, under the name that older scripts were told; ``db`` as for :meth:`create`."""
+        settings, database = _opened(db)
+        return [cls(database, settings, found) for found in DocBasketService(database).list()]
+
     @property
     def db(self) -> Database:
         """The tenant's database."""

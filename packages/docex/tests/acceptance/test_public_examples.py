@@ -300,6 +300,19 @@ ASSIGNED = """
             assert "Cannot switch tenant from 'tenant1' to 'tenant2'" in str(error)
         else:
             raise AssertionError("one tenant's object took another's")
+    later = Database()
+    try:
+        later.session()
+    except ValueError as error:
+        assert "no default tenant" in str(error)
+    later.tenant_id = "tenant1"
+    from docex.docbasket import DocBasket
+    assert [b.id for b in DocBasket._list_all_baskets(db=later)] == [basket1.id]
+    try:
+        later.tenant_id = "tenant2"
+        raise AssertionError("one tenant's database became another's")
+    except ValueError:
+        assert later.tenant_id == "tenant1"
     manager = TenantDatabaseManager()
     assert manager.list_tenant_databases() == ["tenant1", "tenant2"]
     manager.close_tenant_connection("tenant1")
