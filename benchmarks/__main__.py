@@ -229,7 +229,8 @@ def _archive(url: str) -> str:
         seconds = f"{one.backup:.3f} | {one.restore:.3f} | {one.pg_dump:.2f}"
         lines.append(f"| {one.tenants:,} | {seconds} | {one.ratio:.0f} |")
     return (
-        f"## One tenant saved\n\n31 tables, {archive.ROWS:,} rows, of one tenant among others; medians, of pg_dump among many one run.\n"
+        f"## One tenant saved\n\n31 tables, {archive.ROWS:,} rows, of one tenant among others; "
+        "medians, of pg_dump among many one run.\n"
         f"To hold: >= 50 x faster than pg_dump at {archive.TENANTS:,} tenants.\n\n"
         + "\n".join(lines)
         + f"\n\nA process that saves and restores holds at most {small / 1e6:.0f} MB for {archive.ROWS:,} rows, "
