@@ -31,7 +31,7 @@ def test_the_guide_is_read_whole() -> None:
     assert commands()[:2] == ["beak-lims db upgrade", "beak-lims seed platform-superuser"]
 
 
-@pytest.mark.parametrize("shell_of", ["shell", "embedded_shell"])
+@pytest.mark.parametrize("shell_of", [pytest.param("shell", marks=pytest.mark.slow), "embedded_shell"])
 def test_the_guide_pasted_command_by_command_does_what_it_says(shell_of: str, request: pytest.FixtureRequest) -> None:
     shell: Shell = request.getfixturevalue(shell_of)
     said: dict[str, str] = {}  # on stdout
