@@ -316,8 +316,8 @@ def test_the_error(place: Place, sentence: str) -> None:
         ("does not allow deletion", {"can_delete": False}),
     ],
 )
-def test_the_answer_of_a_route(place: Place, sentence: str, options: dict[str, bool]) -> None:
-    allowed = dict.fromkeys(("can_upload", "can_download", "can_list", "can_delete"), True)
+def test_the_answer_of_a_route(place: Place, sentence: str, options: dict[str, Any]) -> None:
+    allowed: dict[str, Any] = dict.fromkeys(("can_upload", "can_download", "can_list", "can_delete"), True)
     route = place.docex.create_route("r", "local", {"base_path": str(place.directory)}, **{**allowed, **options})
     try:
         said = [
@@ -513,7 +513,8 @@ def found(path: str) -> Any:
 def test_the_method(method: str) -> None:
     promised = METHODS[method].split()
     parameters = [p for p in inspect.signature(found(method)).parameters.values() if p.name != "self"]
-    given = [{p.VAR_KEYWORD: "**", p.VAR_POSITIONAL: "*"}.get(p.kind, "") + p.name for p in parameters]
+    stars: dict[Any, str] = {inspect.Parameter.VAR_KEYWORD: "**", inspect.Parameter.VAR_POSITIONAL: "*"}
+    given = [stars.get(p.kind, "") + p.name for p in parameters]
     assert given[: len(promised)] == promised
     # What came later may be left out.
     for parameter in parameters[len(promised) :]:
@@ -582,7 +583,7 @@ ROUTES: dict[str, Any] = {
     "http.auth": None,
     "http.verify_ssl": True,
 }
-LEAST = {
+LEAST: dict[str, dict[str, Any]] = {
     "local": {"base_path": "/srv/files"},
     "sftp": {"host": "h", "username": "u", "key_file": None, "password": None, "remote_path": "/in"},
     "http": {"endpoint": "https://example.com/inbox"},
