@@ -76,6 +76,9 @@ def test_several_workers_serve_the_same_documents_and_end_together(installation:
         if server.poll() is None:
             server.kill()
             server.wait()
+    end = time.monotonic() + 20  # what looks after Python's shared resources ends once it sees the others gone
+    while any(alive(worker) for worker in workers) and time.monotonic() < end:
+        time.sleep(0.05)
     assert not any(alive(worker) for worker in workers)
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
