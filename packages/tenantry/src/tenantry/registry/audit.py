@@ -99,12 +99,17 @@ def digest(
     previous: str,
 ) -> str:
     """The hash of a row: SHA-256 of its fields as a JSON array, its details as the text that is stored."""
+    said = _said(at=at, actor=actor, origin=origin, action=action, slug=slug, outcome=outcome, details=details)
+    return hashlib.sha256(f'[{sequence},{said},"{previous}"]'.encode()).hexdigest()
+
+
+def _said(*, at: datetime, actor: str, origin: str, action: str, slug: str | None, outcome: str, details: str) -> str:
+    """What is hashed of a row, between its number and the hash of the row before, which only the database knows."""
     moment = at.astimezone(UTC).isoformat(timespec="microseconds")
-    fields = [sequence, moment, actor, origin, action, slug, outcome, details, previous]
-    return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()
+    return json.dumps([moment, actor, origin, action, slug, outcome, details], separators=(",", ":"))[1:-1]
 
 
-_ROW = ("at", "actor", "origin", "action", "slug", "outcome", "sequence", "details", "previous", "hash")
+_SAID = ("at", "actor", "origin", "action", "slug", "outcome", "details")
 
 
 @dataclass(frozen=True)
@@ -114,60 +119,106 @@ class _Statements:
     advance: sa.sql.dml.ReturningUpdate[Any]
     insert: sa.Insert
     move: sa.Update
-    both: sa.Insert  # in one message
+    whole: sa.Select[Any]
 
 
 @functools.cache
 def _statements(tables: RegistryTables) -> _Statements:
     head, audit = tables.audit_head, tables.audit
-    # Parameters with names of their own: SQLAlchemy would take those of the one statement for the other's, too.
-    row = {name: sa.bindparam(f"row__{name}", type_=audit.c[name].type) for name in _ROW}
-    moved = sa.update(head).values(hash=sa.bindparam("row__hash", type_=audit.c.hash.type))
+    moved, line = chained(tables)
     return _Statements(
         advance=sa.update(head).values(sequence=head.c.sequence + 1).returning(head.c.sequence, head.c.hash),
         insert=sa.insert(audit),
         move=sa.update(head),
-        both=sa.insert(audit).values(row).add_cte(moved.cte("moved")),
+        whole=sa.select(moved.c.sequence).add_cte(line),
     )
 
 
-def append(connection: sa.Connection, tables: RegistryTables, record: Record, *, outcome: str = "done") -> None:
-    """Add one line to the audit trail. Other writers wait from here until the transaction ends."""
+def chained(tables: RegistryTables, provided: sa.ColumnElement[bool] | None = None) -> tuple[sa.CTE, sa.CTE]:
+    """The appending of one line as parts of a statement on PostgreSQL, which computes the hash itself: what takes the
+    next number, one row or none when the end of the trail is not known, and what writes the line.
+
+    ``provided``: settled before the end of the trail is locked. Its parameters are of :func:`line`.
+    """
+    head, audit = tables.audit_head, tables.audit
+    # Locked by a look first: an UPDATE alone cannot return the hash that it replaces.
+    end = sa.select(head).where(*([] if provided is None else [provided])).with_for_update().cte("trail_end")
+    number = end.c.sequence + sa.literal_column("1")
+    said = sa.bindparam("line__said", type_=sa.Text)
+    text = sa.func.concat(*_words("[", number, ",", said, ',"', end.c.hash, '"]'))
+    hashed = sa.func.encode(sa.func.sha256(sa.func.convert_to(text, *_words("UTF8"))), *_words("hex"))
+    moved = (
+        sa.update(head)
+        .where(head.c.uid == end.c.uid)
+        .values(sequence=number, hash=hashed)
+        .returning(head.c.sequence, head.c.hash, end.c.hash.label("previous"))
+        .cte("trail_moved")
+    )
+    row = [sa.bindparam(f"line__{name}", type_=audit.c[name].type) for name in _SAID]
+    written = sa.select(moved.c.sequence, moved.c.previous, moved.c.hash, *row)
+    return moved, sa.insert(audit).from_select(("sequence", "previous", "hash", *_SAID), written).cte("line_written")
+
+
+def _words(*parts: Any) -> list[sa.ColumnElement[Any]]:
+    """The parts, with texts as constants of the statement and not as parameters."""
+    return [sa.literal_column(f"'{part}'", sa.Text) if isinstance(part, str) else part for part in parts]
+
+
+def line(record: Record, outcome: str = "done") -> dict[str, Any]:
+    """The parameters of :func:`chained`."""
+    fields = _fields(record, outcome)
+    # The text that SQLAlchemy will store: JSON columns keep it letter by letter.
+    said = _said(**{**fields, "details": json.dumps(fields["details"])})
+    return {"line__said": said} | {f"line__{name}": value for name, value in fields.items()}
+
+
+def _fields(record: Record, outcome: str) -> dict[str, Any]:
     who, where = journal.acting(record.actor, record.origin)
-    sequence, previous = _advance(connection, tables)
-    fields: dict[str, Any] = {
+    return {
         "at": record.at,
         "actor": who,
         "origin": where,
         "action": record.action,
         "slug": record.slug,
         "outcome": outcome,
+        "details": dict(record.details or {}),
     }
-    details = dict(record.details or {})
-    # The text that SQLAlchemy will store: JSON columns keep it letter by letter.
-    hashed = digest(sequence=sequence, previous=previous, details=json.dumps(details), **fields)
-    row = {**fields, "sequence": sequence, "details": details, "previous": previous, "hash": hashed}
+
+
+def append(connection: sa.Connection, tables: RegistryTables, record: Record, *, outcome: str = "done") -> None:
+    """Add one line to the audit trail. Other writers wait from here until the transaction ends."""
     statements = _statements(tables)
-    if connection.dialect.name == "sqlite":
-        connection.execute(statements.insert, row)
-        connection.execute(statements.move, {"hash": hashed})
-    else:
-        connection.execute(statements.both, {f"row__{name}": value for name, value in row.items()})
+    if connection.dialect.name != "sqlite":
+        parameters = line(record, outcome)
+        if connection.execute(statements.whole, parameters).first() is None:
+            _begin_head(connection, tables)
+            connection.execute(statements.whole, parameters).one()
+        return
+    fields = _fields(record, outcome)
+    sequence, previous = _advance(connection, tables)
+    hashed = digest(sequence=sequence, previous=previous, **{**fields, "details": json.dumps(fields["details"])})
+    connection.execute(statements.insert, {**fields, "sequence": sequence, "previous": previous, "hash": hashed})
+    connection.execute(statements.move, {"hash": hashed})
 
 
 def _advance(connection: sa.Connection, tables: RegistryTables) -> tuple[int, str]:
     """Take the next number, with the hash of the row before it, and hold the end of the trail.
 
-    An UPDATE and not a look under lock: on SQLite it is what takes the lock.
+    An UPDATE and not a look: on SQLite it is what takes the lock.
     """
-    head, advance = tables.audit_head, _statements(tables).advance
+    advance = _statements(tables).advance
     found = connection.execute(advance).first()
     if found is None:
-        last = _last(connection, tables)
-        start = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(head)
-        connection.execute(start.on_conflict_do_nothing(), {"uid": 1, "sequence": last.sequence, "hash": last.hash})
+        _begin_head(connection, tables)
         found = connection.execute(advance).one()
     return found.sequence, found.hash
+
+
+def _begin_head(connection: sa.Connection, tables: RegistryTables) -> None:
+    """Write down where the trail ends, which is written down nowhere."""
+    head, last = tables.audit_head, _last(connection, tables)
+    start = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(head)
+    connection.execute(start.on_conflict_do_nothing(), {"uid": 1, "sequence": last.sequence, "hash": last.hash})
 
 
 def _last(connection: sa.Connection, tables: RegistryTables) -> AuditHead:

@@ -64,8 +64,11 @@ def _statement(tables: RegistryTables, steps: int, wanted: int) -> sa.Select[Any
     ]
     taken = sa.insert(tables.step).from_select(names, sa.union_all(*rows), include_defaults=False)
     there = [sa.func.to_regclass(sa.bindparam(f"table__{number}")).is_not(None) for number in range(wanted)]
-    select = sa.select(sa.select(sa.func.count()).select_from(made).scalar_subquery(), *there)
-    return select.add_cte(operation.cte("operation_made"), taken.cte("steps_made"))
+    count = sa.select(sa.func.count()).select_from(made).scalar_subquery()
+    # The end of the trail is locked after the tenant's row is there, as by everything else that writes both.
+    moved, line = audit.chained(tables, provided=count == sa.literal_column("1"))
+    select = sa.select(count, sa.select(moved.c.sequence).scalar_subquery(), *there)
+    return select.add_cte(operation.cte("operation_made"), taken.cte("steps_made"), line)
 
 
 def enlist(
@@ -109,11 +112,11 @@ def enlist(
         "started_at": at,
         "finished_at": at,
     }
+    record = Record(at, "tenant.provision", active.slug, None, None, None)
     if connection.dialect.name == "sqlite":
-        _row_by_row(connection, tables, row, operation, steps)
+        _row_by_row(connection, tables, row, operation, steps, record)
     else:
-        _in_one(connection, tables, row, operation, steps, wanted)
-    audit.append(connection, tables, Record(at, "tenant.provision", active.slug, None, None, None))
+        _in_one(connection, tables, row, operation, steps, record, wanted)
     return active
 
 
@@ -123,11 +126,13 @@ def _row_by_row(
     tenant: Mapping[str, Any],
     operation: Mapping[str, Any],
     steps: Sequence[StepRecord],
+    record: Record,
 ) -> None:
     if connection.execute(insert_new("sqlite", tables.tenant), tenant).rowcount != 1:
         raise TenantExists(tenant["slug"], tenant["slug"], tenant["status"])
     connection.execute(journal.insert(tables.operation), operation)
     journal.write_steps(connection, tables, operation["uid"], steps)
+    audit.append(connection, tables, record)
 
 
 def _in_one(
@@ -136,18 +141,22 @@ def _in_one(
     tenant: Mapping[str, Any],
     operation: Mapping[str, Any],
     steps: Sequence[StepRecord],
+    record: Record,
     wanted: Sequence[str],
 ) -> None:
     values: dict[str, Any] = {f"tenant__{name}": value for name, value in tenant.items()}
     values |= {f"operation__{name}": value for name, value in operation.items()}
+    values |= audit.line(record)
     for position, step in enumerate(steps, start=1):
         values |= {f"step__{position}": step.name, f"seconds__{position}": step.seconds}
     quote = connection.dialect.identifier_preparer.quote_identifier
     location = tenant["location"]
     values |= {f"table__{number}": f"{quote(location)}.{quote(table)}" for number, table in enumerate(wanted)}
-    made, *there = connection.execute(_statement(tables, len(steps), len(wanted)), values).one()
+    made, number, *there = connection.execute(_statement(tables, len(steps), len(wanted)), values).one()
     if made != 1:
         raise TenantExists(tenant["slug"], tenant["slug"], tenant["status"])
     for table, found in zip(wanted, there, strict=True):
         if not found:
             raise NotReady(tenant["slug"], location, table)
+    if number is None:  # nothing says where the trail ends
+        audit.append(connection, tables, record)
