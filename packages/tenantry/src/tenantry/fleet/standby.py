@@ -3,24 +3,34 @@
 A place is whole or not there, on PostgreSQL with its record in one transaction. It belongs to no tenant, so nothing
 that lists tenants knows of it. Who takes one removes its record in the transaction that makes the tenant: a place is
 taken by one, and comes back when that fails. On SQLite, where the registry is a file of its own, a place whose taker
-was killed is lost, and the next ``keep`` removes its file.
+failed or was killed is lost, and the next ``keep`` removes what is left of it.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tenantry.errors import DeclarationError, MigrationError, StandbyRefused, TenancyError
+from tenantry.errors import (
+    DeclarationError,
+    MigrationError,
+    StandbyRefused,
+    StoreMissing,
+    TenancyError,
+    TenantBusy,
+)
 from tenantry.fleet.alone import alone
 from tenantry.migrations import apply
 from tenantry.migrations.plan import Plan
@@ -41,6 +51,7 @@ if TYPE_CHECKING:
 PREFIX = "tenantry_standby_"  # begins the name of a schema or file on standby
 WORK = "standby"  # what is done by one process at a time
 PATIENCE = 60.0  # seconds to wait for another process that makes places
+TRIED = 20  # places that are looked up at once
 REST = 1.0  # seconds in which no place is sought after none was found
 LOOK = 0.05  # seconds between two looks whether it is done
 MOST = 1_000  # places; each takes as much of the catalog as an empty tenant
@@ -81,15 +92,20 @@ class StandbyPool:
         self._tables = tables(store.control_schema)
         self._refilling: threading.Thread | None = None
         self._guard = threading.Lock()
+        self._seen: deque[tuple[str, str]] = deque()
         self._missed = 0.0  # until then nothing is sought: there was none a moment ago
         table = self._tables.standby
-        self._oldest = (
-            sa.select(table.c.uid)
+        self._candidates = (
+            sa.select(table.c.uid, table.c.location)
             .where(table.c.status == "ready", table.c.revision == sa.bindparam("head"))
             .order_by(table.c.uid)
-            .limit(1)
         )
-        oldest = self._oldest.with_for_update(skip_locked=True).scalar_subquery()
+        first = self._candidates.with_only_columns(table.c.uid).limit(1)
+        oldest = first.with_for_update(skip_locked=True).scalar_subquery()
+        # Of one that is still what it was looked at to be: nobody withdrew it meanwhile.
+        self._given = sa.delete(table).where(
+            table.c.uid == sa.bindparam("of_uid"), table.c.status == "ready", table.c.revision == sa.bindparam("head")
+        )
         # Built once: building it takes as long as sending it.
         self._taken = sa.delete(table).where(table.c.uid == oldest).returning(table.c.location, table.c.role)
 
@@ -169,7 +185,7 @@ class StandbyPool:
         one.
         """
         if isinstance(site, FileSite):
-            return self._found(self._take_file(site, plan))
+            return self._found(self._take_file(site, tenant, plan))
         if site.joint is None or not plan.replayable:
             return False
         taken = site.joint.execute(self._taken, {"head": plan.target}).first()
@@ -202,19 +218,39 @@ class StandbyPool:
         parts.append(sql.SQL("SET LOCAL search_path TO {}").format(path))
         execute(connection, sql.SQL("; ").join(parts))
 
-    def _take_file(self, site: FileSite, plan: Plan) -> bool:
-        store, table = cast("SqliteFiles", self._store), self._tables.standby
+    def _take_file(self, site: FileSite, tenant: Tenant, plan: Plan) -> bool:
+        root = cast("SqliteFiles", self._store).root
+        for uid, location in self._seeking(plan):
+            # Whoever moves the file has the place, and its record goes with the one that the tenant gets. A tenant that
+            # has one already may take long to make: then the place's record goes first, and nobody misses its file.
+            if (not tenant.uid or self._given_up(uid, plan)) and site.adopt(root / location, plan.digest):
+                if not tenant.uid:
+                    site.record(partial(self._hand_over, uid, plan, tenant))
+                return True
+        return False
+
+    def _seeking(self, plan: Plan) -> Iterator[tuple[str, str]]:
+        """Places that were ready when last looked, then those that are now; others may be faster to take them.
+
+        Some are remembered: a look takes as long as the copying of a file that a place saves.
+        """
+        for looked in (False, True):
+            if looked:
+                with self._registry.transaction() as connection:
+                    rows = connection.execute(self._candidates.limit(TRIED), {"head": plan.target})
+                    self._seen.extend((row.uid, row.location) for row in rows)
+            with suppress(IndexError):
+                while True:
+                    yield self._seen.popleft()
+
+    def _given_up(self, uid: str, plan: Plan) -> bool:
+        """Remove the record of a ready place; tells whether this did it."""
         with self._registry.transaction(writes=True) as connection:
-            uid = connection.scalar(self._oldest, {"head": plan.target})
-            if uid is None:
-                return False
-            taken = sa.delete(table).where(table.c.uid == uid).returning(table.c.location)
-            location = connection.execute(taken).scalar_one()
-        try:
-            os.rename(store.root / location, site.file)
-        except FileNotFoundError:
-            return False
-        return True
+            return connection.execute(self._given, {"of_uid": uid, "head": plan.target}).rowcount == 1
+
+    def _hand_over(self, uid: str, plan: Plan, tenant: Tenant, connection: sa.Connection) -> None:
+        if connection.execute(self._given, {"of_uid": uid, "head": plan.target}).rowcount != 1:
+            raise TenantBusy(tenant.slug)  # somebody migrates or removes the place
 
     def refill(self) -> None:
         """Have what was taken replaced by a thread of its own; does not wait for it."""
@@ -289,7 +325,7 @@ class StandbyPool:
             apply.bring(
                 self._store, self._planner, self._as_tenant(place), target, claim=lambda connection: None, ledger=ledger
             )
-        except MigrationError:
+        except (MigrationError, StoreMissing):
             return False
         return True
 
@@ -314,9 +350,15 @@ class StandbyPool:
         return 1
 
     def _sweep(self) -> None:
-        """Remove what killed processes left of places: files without a record. On a server there is none."""
+        """Remove what killed processes left of places: files without a record, and records without a file. On a server
+        there is neither.
+        """
         if not isinstance(self._store, SqliteFiles):
             return
+        if lost := self._lost():
+            time.sleep(LOOK)  # whoever takes a place moves its file a moment before the record goes
+            for place in self._lost() & lost:
+                self._remove(place)
         known = {Path(place.location).name for place in self.places()}
         for path in (self._store.root / OWN_DIRECTORY).glob(f"*{PREFIX}*"):
             base = path.name
@@ -324,3 +366,7 @@ class StandbyPool:
                 base = base.removesuffix(suffix)
             if base not in known:
                 path.unlink(missing_ok=True)
+
+    def _lost(self) -> set[Standby]:
+        """The places whose file is not there."""
+        return {place for place in self._ready() if not self._store.exists(place.location)}

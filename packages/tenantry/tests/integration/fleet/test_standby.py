@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -79,6 +80,76 @@ def test_place_comes_back_when_its_provisioning_fails(place, simple) -> None:
     healed = place.tenancy(simple)
     assert healed.migrate("acme").tenant.revision == "r3"
     assert place.has("acme")
+
+
+def test_place_that_lost_its_file_is_passed_over_and_replaced(place, simple) -> None:
+    if place.on_postgres:
+        pytest.skip("a place and its record are one there")
+    tenancy = place.tenancy(simple)
+    tenancy.fleet.standby.keep(2)
+    lost, other = locations(tenancy)
+    (Path(place.where) / lost).unlink()  # as its taker did, who was killed
+    tenancy.provision("acme")
+    tenancy.fleet.standby.settle()
+    assert not {lost, other} & set(locations(tenancy))
+    assert tenancy.fleet.standby.keep().ready == 2
+    assert place.has("acme")
+
+
+class Withdrawing:
+    """A pool of which each place is withdrawn after it was taken and before its tenant stands."""
+
+    def __init__(self, pool, tenancy) -> None:
+        self.pool, self.tenancy = pool, tenancy
+
+    def promising(self) -> bool:
+        return True
+
+    def take(self, *what) -> bool:
+        found = self.pool.take(*what)
+        with self.tenancy.store.control_engine().begin() as connection:
+            connection.execute(sa.text("UPDATE standby SET status = 'making'"))
+        return found
+
+    def refill(self) -> None:
+        self.pool.refill()
+
+
+def test_place_that_is_withdrawn_while_it_is_taken_makes_no_tenant(place, simple) -> None:
+    if place.on_postgres:
+        pytest.skip("the record is locked there")
+    tenancy = place.tenancy(simple)
+    tenancy.fleet.standby.keep(1)
+    tenancy._provisioner.pool = Withdrawing(tenancy.fleet.standby, tenancy)
+    made = tenancy.provision("acme")  # the long way
+    assert [step.name for step in made.steps] == ["reserve", "create", "migrate", "seed", "verify", "activate"]
+    assert place.rows("acme", "organization") == []
+    kept = tenancy.fleet.standby.keep()
+    assert (kept.ready, kept.removed) == (1, 1)
+    assert place.physical() == place.belongings(tenancy.list()) | set(locations(tenancy))
+
+
+def test_tenant_from_standby_takes_few_statements(place, simple) -> None:
+    tenancy = place.tenancy(simple, readiness=["organization"])
+    tenancy.fleet.standby.keep(3)
+    tenancy.provision("first")
+    tenancy.fleet.standby.settle()
+    sent: list[str] = []
+
+    def note(connection, cursor, statement, *_) -> None:
+        if threading.current_thread() is threading.main_thread():
+            sent.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        tenancy.provision("second")
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert len(sent) <= (3 if place.on_postgres else 8), sent
+    with tenancy.store.control_engine().begin() as connection:
+        connection.execute(sa.text("DELETE FROM audit_head"))
+    tenancy.provision("third")  # the end of the trail is found again
+    assert tenancy.registry.verify_audit() == []
 
 
 def test_places_are_migrated_with_the_fleet_and_only_taken_at_the_head(place, simple) -> None:
