@@ -259,14 +259,13 @@ class SqliteFiles(Store):
         with faults(str(self.root)):
             (self.root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
             try:
-                held = self._held(f"tenant-{slug.lower()}", wait=wait)
-            except filelock.Timeout as error:
+                stack.enter_context(self._held(f"tenant-{slug.lower()}", wait=wait))
+            except BlockingIOError as error:
                 raise TenantBusy(slug) from error
-        with held:
             yield
 
-    def _held(self, name: str, *, wait: bool) -> AbstractContextManager[Any]:
-        return filelock.FileLock(self.root / OWN_DIRECTORY / f"{name}.lock").acquire(timeout=-1 if wait else 0)
+    def _held(self, name: str, *, wait: bool) -> AbstractContextManager[None]:
+        return hold(self.root / OWN_DIRECTORY / f"{name}.lock", wait=wait)
 
     def exists(self, location: str) -> bool:
         path = self.path(location)
@@ -486,6 +485,17 @@ class FileSite(Site):
         if size != laid.state[1]:
             raise StoreError(str(self.file), f"{size} bytes were written where {laid.state[1]} were expected.")
         self._laid = laid
+
+    def adopt(self, file: Path, digest: str) -> bool:
+        """Make a file that was brought to this baseline before the new place; false when it is not there any more."""
+        template = self._store.template_path(digest)
+        try:
+            os.rename(file, self.file)
+        except FileNotFoundError:
+            return False
+        with suppress(FileNotFoundError):  # without its template, the file itself is asked what it holds
+            self._laid = self._store.template_file(template)
+        return True
 
     def _make_template(self, template: Path, statements: Sequence[Statement]) -> None:
         draft = FileSite(self._store, template.with_name(f"{template.name}.{secrets.token_hex(6)}.tmp"), new=True)
