@@ -259,13 +259,14 @@ class SqliteFiles(Store):
         with faults(str(self.root)):
             (self.root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
             try:
-                stack.enter_context(self._held(f"tenant-{slug.lower()}", wait=wait))
-            except BlockingIOError as error:
+                held = self._held(f"tenant-{slug.lower()}", wait=wait)
+            except filelock.Timeout as error:
                 raise TenantBusy(slug) from error
+        with held:
             yield
 
-    def _held(self, name: str, *, wait: bool) -> AbstractContextManager[None]:
-        return hold(self.root / OWN_DIRECTORY / f"{name}.lock", wait=wait)
+    def _held(self, name: str, *, wait: bool) -> AbstractContextManager[Any]:
+        return filelock.FileLock(self.root / OWN_DIRECTORY / f"{name}.lock").acquire(timeout=-1 if wait else 0)
 
     def exists(self, location: str) -> bool:
         path = self.path(location)
