@@ -1,6 +1,7 @@
 """How long one new tenant takes, beside the same DDL sent by the driver alone.
 
 The floor: psycopg (sqlite3) sending that DDL statement by statement in one transaction into a new schema (file).
+A round makes several tenants one after the other, as an installation does that takes customers in.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tenantry import Migrations, PostgresSchemas, SqliteFiles, Tenancy
 from tenantry.migrations import online
 from tenantry.migrations.compiler import compile_plan
 from tenantry.stores.base import Statement, Store
+
+BATCH = 5  # tenants in a row
 
 
 def statements(store: Store) -> list[Statement]:
@@ -66,6 +69,7 @@ def on_postgres(url: str, rounds: int) -> list[Figure]:
                 "Alembic loop": alembic_loop,
             },
             rounds=rounds,
+            batch=BATCH,
         )
     finally:
         driver.close()
@@ -99,6 +103,7 @@ def on_sqlite(rounds: int) -> list[Figure]:
             return paired(
                 {"sqlite3, statement by statement (floor)": floor, "tenancy.provision": provisioner(tenancy)},
                 rounds=rounds,
+                batch=BATCH,
             )
         finally:
             tenancy.close()

@@ -1,4 +1,5 @@
-"""Paired timings: every variant in turn, round after round, so that a machine whose speed drifts is fair to all.
+"""Paired timings: every variant in turn, round after round, so that a machine whose speed drifts is fair to all. Each
+round begins with another of them, so that none always works behind the same one.
 
 A figure is the median of a variant's rounds; a ratio is the median of the ratios round by round, floor beside it.
 """
@@ -22,17 +23,25 @@ class Figure:
     rounds: int
 
 
-def paired(variants: Mapping[str, Callable[[int], object]], *, rounds: int, warmup: int = 1) -> list[Figure]:
-    """Time each variant once a round; the first is the floor. A variant is given the number of the round."""
+def paired(
+    variants: Mapping[str, Callable[[int], object]], *, rounds: int, warmup: int = 1, batch: int = 1
+) -> list[Figure]:
+    """Time each variant once a round, so many times in a row; the first is the floor. A variant is given the number of
+    the run; times are those of one.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
+    names = list(variants)
     for number in range(-warmup, rounds):
         gc.collect()
-        for name, run in variants.items():
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            run, runs = variants[name], range((number + warmup) * batch, (number + warmup + 1) * batch)
             start = time.perf_counter()
-            run(number + warmup)
+            for each in runs:
+                run(each)
             if number >= 0:
-                seconds[name].append(time.perf_counter() - start)
-    floor = seconds[next(iter(variants))]
+                seconds[name].append((time.perf_counter() - start) / batch)
+    floor = seconds[names[0]]
     return [
         Figure(
             name,

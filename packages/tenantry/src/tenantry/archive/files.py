@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from tenantry.errors import ArchiveForeign, NameRejected
 from tenantry.names import RelativePath
-from tenantry.stores.sqlite import sync
+from tenantry.stores.disk import sync
 from tenantry.tenant import Tenant
 
 if TYPE_CHECKING:

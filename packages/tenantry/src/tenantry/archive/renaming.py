@@ -26,10 +26,11 @@ from tenantry.migrations.catalog import Kind
 from tenantry.names import Slug
 from tenantry.registry.registry import Registry
 from tenantry.stores.base import Store
+from tenantry.stores.disk import make_directories, sync
 from tenantry.stores.faults import faults
 from tenantry.stores.opening import begin, engine_for, file_url
 from tenantry.stores.postgres import execute
-from tenantry.stores.sqlite import SqliteFiles, draft_of, make_directories, sync
+from tenantry.stores.sqlite import SqliteFiles, draft_of
 from tenantry.tenant import Tenant, TenantStatus
 
 RENAMABLE = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED, TenantStatus.ARCHIVED, TenantStatus.FAILED)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import filelock
 import sqlalchemy as sa
 
 from tenantry.stores.base import Store
+from tenantry.stores.lockfile import LockFile
 from tenantry.stores.sqlite import OWN_DIRECTORY, SqliteFiles
 
 SPACE = 0x7E4B  # with the hash of the registry's schema and the work: the key of the advisory lock
@@ -23,10 +23,8 @@ def alone(store: Store, work: str) -> Iterator[bool]:
     if isinstance(store, SqliteFiles):
         directory = store.root / OWN_DIRECTORY
         directory.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(directory / f"{work}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
+        lock = LockFile(directory / f"{work}.lock")
+        if not lock.take(wait=False):
             yield False
             return
         try:

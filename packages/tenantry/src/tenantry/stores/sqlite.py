@@ -14,20 +14,21 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
-import filelock
 import sqlalchemy as sa
 
 from tenantry.errors import NameRejected, StatementFailed, StoreDamaged, StoreError, StoreMissing, TenantBusy
 from tenantry.names import NameTemplate, RelativePath, Slug, SlugRule
 from tenantry.stores.base import Site, Statement, Store, retire
+from tenantry.stores.disk import make_directories, sync
 from tenantry.stores.faults import faults
+from tenantry.stores.lockfile import LockFile, hold
 from tenantry.stores.opening import POOL, begin, engine_for, file_url, prepare
 from tenantry.tenant import Tenant
 
@@ -243,7 +244,7 @@ class SqliteFiles(Store):
         root = self.root
         with faults(str(root)):
             (root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
-            with self._held("registry", wait=True):
+            with hold(self._lock_path("registry")):
                 path = root / CONTROL_FILE
                 if not path.exists():
                     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -258,15 +259,16 @@ class SqliteFiles(Store):
     def lock(self, slug: str, *, wait: bool) -> Iterator[None]:
         with faults(str(self.root)):
             (self.root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
-            try:
-                held = self._held(f"tenant-{slug.lower()}", wait=wait)
-            except filelock.Timeout as error:
-                raise TenantBusy(slug) from error
-        with held:
+            lock = LockFile(self._lock_path(f"tenant-{slug.lower()}"))
+            if not lock.take(wait=wait):
+                raise TenantBusy(slug)
+        try:
             yield
+        finally:
+            lock.release()
 
-    def _held(self, name: str, *, wait: bool) -> AbstractContextManager[Any]:
-        return filelock.FileLock(self.root / OWN_DIRECTORY / f"{name}.lock").acquire(timeout=-1 if wait else 0)
+    def _lock_path(self, name: str) -> Path:
+        return self.root / OWN_DIRECTORY / f"{name}.lock"
 
     def exists(self, location: str) -> bool:
         path = self.path(location)
@@ -425,7 +427,7 @@ class SqliteFiles(Store):
     def making_templates(self) -> Iterator[None]:
         """One process at a time; what a killed one left is removed."""
         (self.root / OWN_DIRECTORY).mkdir(parents=True, exist_ok=True)
-        with self._held("template", wait=True):
+        with hold(self._lock_path("template")):
             for left in (self.root / OWN_DIRECTORY).glob("template-*.tmp*"):
                 left.unlink(missing_ok=True)
             yield
@@ -580,26 +582,3 @@ def draft_of(path: Path, why: str = "making") -> Path:
     tenant's lock is held. ``why``: also "renaming".
     """
     return path.with_name(f".{path.name}.{why}.tmp")
-
-
-def make_directories(path: Path) -> list[Path]:
-    """Make a directory and its parents; return those that were not there, innermost first."""
-    with suppress(FileExistsError, FileNotFoundError):
-        path.mkdir()  # most often it alone is missing
-        return [path]
-    missing = []
-    for directory in (path, *path.parents):
-        if directory.exists():
-            break
-        missing.append(directory)
-    path.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-def sync(path: Path) -> None:
-    """Have the system write a file or directory to its disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
