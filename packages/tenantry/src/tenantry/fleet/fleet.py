@@ -127,7 +127,7 @@ class Fleet:
                 return Report(None, target, standing.served, time.perf_counter() - began, (), tuple(notes))
             members = self._members(tenants, canary, wave_size)
             plans = Plans(self._planner, target, self._profiles if self._on_server else None)
-            jobs, narrow = self._room_for(plans, tenants, jobs)
+            jobs, narrow = self._room_for(plans, [tenant for tenant, _ in members], jobs)
             options = {
                 "canary": canary if isinstance(canary, int) else list(canary),
                 "wave_size": wave_size,
@@ -367,11 +367,14 @@ class Fleet:
         if not isinstance(self._store, PostgresSchemas):
             return jobs, ()
         profiles = []
-        for base in {tenant.revision for tenant in tenants}:
+        first: dict[str | None, Tenant] = {}
+        for tenant in tenants:
+            first.setdefault(tenant.revision, tenant)
+        for base, tenant in first.items():
             with suppress(TenancyError):  # such tenants are reported, each with its reason
                 plan = plans.of(base, "")
                 if messaged(plan):
-                    profiles.append(self._profiles.of(plan))
+                    profiles.append(self._profiles.of(plan, tenant))
         return narrowed(jobs, profiles, room(self._store))
 
     def _carry_out(

@@ -1,31 +1,36 @@
 """What a plan locks, and how many tenants at once the server has room for.
 
 PostgreSQL keeps the locks of all sessions in one table of fixed size; a transaction that does not fit fails, and with
-it innocent neighbours. So the plan is tried in an empty place first, its locks are counted, and the number of tenants
-at once is held within a share of that table. Tables of another shape that a tenant may have are not foreseen.
+it innocent neighbours. So the plan is tried and undone first, its locks are counted, and the number of tenants at once
+is held within a share of that table. It is tried on the first tenant that is to go, unless one of its statements takes
+more than a quarter of a second there, else in an empty place. Tables of another shape that a tenant may have are not
+foreseen.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from psycopg import sql
 
-from tenantry.errors import RolloutRefused
-from tenantry.migrations import apply
+from tenantry.errors import RolloutRefused, TenancyError
+from tenantry.migrations import apply, online
 from tenantry.migrations.compiler import SCRATCH
 from tenantry.migrations.plan import Plan
 from tenantry.migrations.planner import Planner
 from tenantry.registry.journal import now
 from tenantry.registry.registry import Registry
-from tenantry.stores.base import Store
-from tenantry.stores.postgres import PostgresSchemas
+from tenantry.stores.base import Site, Store
+from tenantry.stores.postgres import PostgresSchemas, execute
 from tenantry.tenant import Tenant, TenantStatus
 
 FORMAT = 1
+GLIMPSE = 250  # milliseconds that one statement of a tenant's trial may take; making an empty place takes as long
 SHARE = 0.5  # of the lock table and of the free connections, so that the application keeps the rest
 OWN_LOCKS = 12  # that every transaction of a rollout takes besides: the registry's tables and their indexes
 # From the weakest that makes sessions wait for each other to the strongest.
@@ -37,6 +42,8 @@ _WORDS = {
     "Exclusive": "EXCLUSIVE",
     "AccessExclusive": "ACCESS EXCLUSIVE",
 }
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,22 +72,41 @@ class LockProfiles:
         self._planner = planner
         self._known: dict[str, LockProfile] = {}
 
-    def of(self, plan: Plan) -> LockProfile:
-        """What this replayable plan locks. Makes and removes an empty place when no one has yet."""
+    def of(self, plan: Plan, tenant: Tenant | None = None) -> LockProfile:
+        """What this replayable plan locks. When no one has found it yet, it is tried and undone: on this ``tenant``,
+        which stands where the plan begins, else in an empty place, which is removed again.
+        """
         found = self._known.get(plan.digest)
         if found is None:
-            found = self._known[plan.digest] = self._load(plan)
+            found = self._known[plan.digest] = self._load(plan, tenant)
         return found
 
-    def _load(self, plan: Plan) -> LockProfile:
+    def _load(self, plan: Plan, tenant: Tenant | None) -> LockProfile:
         digest = hashlib.sha256(f"locks {FORMAT} {plan.digest}".encode()).hexdigest()
         saved = self._registry.load_plan(digest)
         if saved is None:
-            profile = self._find(plan)
+            profile = (self._glimpse(plan, tenant) if tenant is not None else None) or self._find(plan)
             body = {"total": profile.total, "tables": [list(pair) for pair in profile.tables]}
             self._registry.save_plan(digest, kind="locks", base=plan.base, target=plan.target or "base", body=body)
             return profile
         return LockProfile(saved["total"], tuple((table, mode) for table, mode in saved["tables"]))
+
+    def _glimpse(self, plan: Plan, tenant: Tenant) -> LockProfile | None:
+        """The profile as one tenant shows it; None when it is busy, stands elsewhere, or takes long."""
+        try:
+            with self._store.change(tenant) as site:
+                connection = site.connection
+                limits = "SET LOCAL lock_timeout = {0}; SET LOCAL statement_timeout = {0}"
+                execute(connection, sql.SQL(limits).format(sql.Literal(GLIMPSE)))
+                self._registry.lock_row(tenant, wait=False, connection=connection)
+                if online.revision_of(connection, self._planner.migrations.version_table) != plan.base:
+                    return None
+                raise _Undone(_measured(site, tenant.location, plan))
+        except _Undone as undone:
+            return undone.profile
+        except TenancyError as error:
+            logger.debug("locks are looked for in an empty place", extra={"tenant": tenant.slug, "error": str(error)})
+            return None
 
     def _find(self, plan: Plan) -> LockProfile:
         migrations, store = self._planner.migrations, self._store
@@ -91,23 +117,32 @@ class LockProfiles:
             with store.construct(place) as site:
                 site.create()
                 apply.build(site, start, migrations, schema)
-            return _measure(store, place, plan)
+            with store.change(place) as site:
+                return _measured(site, schema, plan)
         finally:
             store.remove(place)
 
 
-def _measure(store: Store, place: Tenant, plan: Plan) -> LockProfile:
-    with store.change(place) as site:
-        before = set(site.connection.execute(_TABLES, {"schema": place.location}).scalars())
-        site.send(plan.statements)
-        total: int = site.connection.execute(_COUNT).scalar_one()
-        held: dict[str, str] = {}
-        for table, mode in site.connection.execute(_HELD, {"schema": place.location}):
-            bare = str(mode).removesuffix("Lock")
-            if table in before and bare in MODES and MODES.index(bare) >= MODES.index(held.get(table, MODES[0])):
-                held[table] = bare
-        # A table that the plan drops has no name any more.
-        return LockProfile(total + OWN_LOCKS, tuple((table, _WORDS[held[table]]) for table in sorted(held)))
+class _Undone(Exception):
+    """Leaves a transaction, so that nothing of it is kept, with what was seen in it."""
+
+    def __init__(self, profile: LockProfile) -> None:
+        super().__init__()
+        self.profile = profile
+
+
+def _measured(site: Site, schema: str, plan: Plan) -> LockProfile:
+    """What the plan locks in this site's transaction, in which nothing else was done."""
+    before = set(site.connection.execute(_TABLES, {"schema": schema}).scalars())
+    site.send(plan.statements)
+    total: int = site.connection.execute(_COUNT).scalar_one()
+    held: dict[str, str] = {}
+    for table, mode in site.connection.execute(_HELD, {"schema": schema}):
+        bare = str(mode).removesuffix("Lock")
+        if table in before and bare in MODES and MODES.index(bare) >= MODES.index(held.get(table, MODES[0])):
+            held[table] = bare
+    # A table that the plan drops has no name any more.
+    return LockProfile(total + OWN_LOCKS, tuple((table, _WORDS[held[table]]) for table in sorted(held)))
 
 
 _TABLES = sa.text(

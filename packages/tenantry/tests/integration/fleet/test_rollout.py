@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from tenantry import Tenancy
 from tenantry.errors import RolloutEnded, RolloutNotFound, RolloutRunning, TenancyError, TenantNotFound
+from tenantry.fleet import locks
 from tenantry.fleet import rollout as carrying
 from tenantry.fleet.alone import alone
 from tenantry.fleet.crew import Result, Verdict
@@ -251,6 +252,26 @@ def test_second_rollout_is_refused_while_one_runs(place, simple) -> None:
 
     assert tenancy.fleet.rollout(watcher=Another()).complete
     assert len(refused) == 1
+
+
+def test_locks_are_found_on_the_first_tenant_and_nothing_of_it_is_kept(place, simple) -> None:
+    if not place.on_postgres:
+        pytest.skip("there are no locks to be counted")
+    provisioned(place, simple, 1)
+    simple.add("r4", R4, R4_BACK)
+    tenancy = place.tenancy(simple)
+    tenant, plan, shape = tenancy.get("t00"), tenancy.planner.plan("r3", "r4"), place.shape("t00")
+    profiles = tenancy.fleet._profiles
+    seen, found = profiles._glimpse(plan, tenant), profiles._find(plan)
+    assert seen is not None
+    assert seen.tables == found.tables == (("note", "ACCESS EXCLUSIVE"),)
+    assert found.total <= seen.total <= found.total + locks.OWN_LOCKS
+    with place.raw("t00") as held:  # one that is in use is not waited for, and one that stands elsewhere not asked
+        held.execute(sa.text("SELECT * FROM note"))
+        assert profiles._glimpse(plan, tenant) is None
+    assert profiles._glimpse(tenancy.planner.plan("r2", "r4"), tenant) is None
+    assert place.shape("t00") == shape
+    assert (place.rows("t00", "alembic_version"), tenancy.get("t00")) == ([("r3",)], tenant)
 
 
 def test_rollout_without_a_process_is_seen_and_taken_over(place, simple) -> None:
