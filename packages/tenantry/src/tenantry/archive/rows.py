@@ -237,7 +237,8 @@ def _digits(value: str) -> str:
 
 
 _uuid = _of(str, _digits)
-_json = _of(str, _text)
+# A document that is a number alone is kept as one by a column declared JSON, which to SQLite is a numeric one.
+_json = _of((str, int, float), lambda value: _text(value) if isinstance(value, str) else repr(value))
 _TO_POSTGRES: dict[tuple[str, str | None], Convert] = {
     ("bool", "bool"): _of(int, _truth),
     ("int", "bool"): _of(int, _truth),

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tenantry import Migrations, PostgresSchemas, SqliteFiles, Tenancy
@@ -135,7 +135,8 @@ def check(made, chain, shared_url: str, root) -> None:
         there.close()
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@example(made=([["sa.JSON()"]], [(0, {"c0": -7}), (0, {"c0": 1.5}), (0, {"c0": "7"})]))
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(made=applications())
 def test_made_up_tenant_restores_the_same_on_both_databases(
     made, chains, shared_postgres_url, tmp_path_factory
