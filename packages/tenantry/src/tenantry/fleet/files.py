@@ -1,4 +1,6 @@
-"""A replayable plan on SQLite files, one after the other, each in one transaction of its own file.
+"""A replayable plan on SQLite files, several at once, each in one transaction of its own file.
+
+A thread has one file in hand: SQLite lets go of the interpreter while it reads, changes and syncs.
 
 The registry is another file, and no transaction spans both: what is written there follows in batches, after the files
 it tells of. A process that is killed between leaves a ledger that is behind the files; the next rollout reads the file,
@@ -10,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from urllib.parse import quote
 
@@ -27,7 +30,7 @@ Keep = Callable[[list[Result]], None]  # writes what was done into the registry
 
 
 class FileCrew(Crew):
-    """One file at a time, under its tenant's lock. A ``trial`` undoes everything."""
+    """Up to ``jobs`` files at a time, each under its tenant's lock. A ``trial`` undoes everything."""
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class FileCrew(Crew):
         *,
         admit: Admit,
         keep: Keep,
+        jobs: int,
         patience: float,
         trial: bool = False,
     ) -> None:
@@ -44,24 +48,33 @@ class FileCrew(Crew):
         self._version_table = version_table
         self._admit = admit
         self._keep = keep
+        self._jobs = jobs
         self._patience = patience
         self._end = "ROLLBACK" if trial else "COMMIT"
 
     def run(self, feed: Feed) -> Iterator[Result]:
         done: list[Result] = []
         began = time.monotonic()
-        try:
-            while (task := feed()) is not None:
-                result = self._attempt(task)
-                if result.verdict is Verdict.DONE:
-                    done.append(result)
-                if len(done) >= BATCH or (done and time.monotonic() - began > BATCH_SECONDS):
-                    written, done, began = done, [], time.monotonic()
-                    self._keep(written)
-                yield result
-        finally:
-            if done:
-                self._keep(done)
+        with ThreadPoolExecutor(self._jobs, "tenantry-rollout") as threads:
+            at_work: set[Future[Result]] = set()
+            try:
+                while True:
+                    while len(at_work) < self._jobs and (task := feed()) is not None:
+                        at_work.add(threads.submit(self._attempt, task))
+                    if not at_work:
+                        return
+                    ended, at_work = wait(at_work, return_when=FIRST_COMPLETED)
+                    results = [each.result() for each in ended]
+                    done += [result for result in results if result.verdict is Verdict.DONE]
+                    if len(done) >= BATCH or (done and time.monotonic() - began > BATCH_SECONDS):
+                        written, done, began = done, [], time.monotonic()
+                        self._keep(written)
+                    yield from results
+            finally:
+                # Whatever ends it: what was changed is told of.
+                done += [result for each in at_work if (result := each.result()).verdict is Verdict.DONE]
+                if done:
+                    self._keep(done)
 
     def close(self) -> None:
         """Nothing is kept open between two tenants."""

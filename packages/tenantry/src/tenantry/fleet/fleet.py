@@ -432,9 +432,16 @@ class Fleet:
     def _sending(self, uid: str | None, options: Mapping[str, Any]) -> Crew:
         """The crew for plans that are sent; without a rollout it undoes what it does."""
         table, patience = self._planner.migrations.version_table, float(options["patience"])
+        jobs = int(options["jobs"])
         if isinstance(self._store, SqliteFiles) and uid is None:
             return FileCrew(
-                self._store, table, admit=lambda _: "yes", keep=lambda _: None, patience=patience, trial=True
+                self._store,
+                table,
+                admit=lambda _: "yes",
+                keep=lambda _: None,
+                jobs=jobs,
+                patience=patience,
+                trial=True,
             )
         if isinstance(self._store, SqliteFiles):
             return FileCrew(
@@ -445,12 +452,13 @@ class Fleet:
                     str(uid),
                     [(each.task.tenant, each.task.plan.target, each.seconds, each.lock_wait) for each in results],
                 ),
+                jobs=jobs,
                 patience=patience,
             )
         if isinstance(self._store, PostgresSchemas):
             from tenantry.fleet.messages import MessageCrew
 
-            return MessageCrew(self._store, uid, table, jobs=int(options["jobs"]), patience=patience)
+            return MessageCrew(self._store, uid, table, jobs=jobs, patience=patience)
         raise RolloutRefused(f"tenants in a {type(self._store).__name__} cannot be rolled out.")
 
     def _running(self, uid: str, target: str | None, options: Mapping[str, Any]) -> WorkerCrew:
