@@ -189,6 +189,11 @@ class RoutedEngine(OptionEngine):
         super().__init__(proxied, options or {})
         self.route = route
 
+    @property
+    def beneath(self) -> sa.Engine:
+        """The engine that this one was made from. Every layer between a connection and its pool costs it 1 %."""
+        return self._proxied
+
     def raw_connection(self) -> PoolProxiedConnection:
         """A connection on this engine's route; SQLAlchemy's own come from here, also one that replaces a broken one."""
         connection = super().raw_connection()
