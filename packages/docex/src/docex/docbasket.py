@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -299,10 +300,17 @@ class DocBasket:
         document_type: str | None = None,
     ) -> list[Document]:
         """Documents, newest first; ``order_by``: created_at, updated_at, name, size or status."""
-        found = self.documents.list(
-            *_filters(status, document_type), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
+        given = {"status": status, "document_type": document_type}
+        equal = {name: value for name, value in given.items() if value is not None}
+        return self.documents.asked(
+            equal,
+            None,
+            partial(Document, self),
+            limit=limit,
+            offset=offset,
+            order_by=order_by,
+            order_desc=order_desc,
         )
-        return [Document(self, details) for details in found]
 
     def list(self, *arguments: Any, **options: Any) -> Any:
         """The same as :meth:`list_documents`, under its older name."""
@@ -367,10 +375,15 @@ class DocBasket:
         """
         if not metadata:
             return []
-        found = self.documents.list(
-            having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=True
+        return self.documents.asked(
+            {},
+            metadata,
+            partial(Document, self),
+            limit=limit,
+            offset=offset,
+            order_by=order_by,
+            order_desc=order_desc,
         )
-        return [Document(self, details) for details in found]
 
     def find_documents_by_metadata_with_metadata(
         self,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from docex.errors import ContentMissing, DocumentNotFound, StorageError
 from docex.models.records import DocumentRecord
-from docex.services.details import Details
 
 if TYPE_CHECKING:
     from docex.docbasket import DocBasket
@@ -46,9 +45,9 @@ class Document:
         "updated_at",
     )
 
-    def __init__(self, basket: DocBasket, details: Details) -> None:
+    def __init__(self, basket: DocBasket, details: Sequence[Any]) -> None:
         self._basket = basket
-        (
+        (  # in the order of docex.services.details.Details
             self.id,
             self.name,
             self.path,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from sqlalchemy.engine import URL
 
 from docex.config.docex_config import DocEXConfig
-from docex.config.settings import PLACEHOLDER, DatabaseSettings, PostgresSettings, Settings, SqliteSettings
+from docex.config.settings import PLACEHOLDER, DatabaseSettings, PostgresSettings, S3Settings, Settings, SqliteSettings
 from docex.errors import (
     DatabaseError,
     DocexError,
@@ -34,8 +34,9 @@ from docex.errors import (
 )
 from docex.sqlite_files import DocumentFiles
 from docex.storage import storage_base
-from docex.storage.saved import DocumentContents
+from docex.storage.saved import BucketContents, DocumentContents
 from tenantry import Migrations, NameTemplate, SlugRule, Tenancy
+from tenantry.archive import TenantFiles
 from tenantry.errors import (
     MigrationFailed,
     NameRejected,
@@ -65,7 +66,7 @@ MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.schema:metada
 
 Result = TypeVar("Result")
 
-_tenancies: dict[tuple[int, DatabaseSettings, str, str], Tenancy] = {}
+_tenancies: dict[tuple[int, DatabaseSettings, str, S3Settings, str], Tenancy] = {}
 _guard = threading.Lock()
 
 
@@ -91,10 +92,10 @@ def configured() -> Tenancy:
 def tenancy_for(settings: Settings) -> Tenancy:
     """The tenants of this configuration, the same object for all threads of a process. Connects to nothing."""
     # A child made by fork must not share its parent's connections, and relative paths follow the working directory.
-    key = (os.getpid(), settings.database, settings.storage.filesystem.path, os.getcwd())
+    key = (os.getpid(), settings.database, settings.storage.filesystem.path, settings.storage.s3, os.getcwd())
     with _guard:
         if key not in _tenancies:
-            _tenancies[key] = _declare(settings.database, storage_base(settings))
+            _tenancies[key] = _declare(settings)
         tenancy = _tenancies[key]
         if settings.database.type == "sqlite" and not tenancy.directory.watching:
             tenancy.watch()  # a look at the registry's file from time to time, instead of its tables every time
@@ -111,9 +112,13 @@ def close_all() -> None:
                 tenancy.close()
 
 
-def _declare(database: DatabaseSettings, contents: Path) -> Tenancy:
+def _declare(settings: Settings) -> Tenancy:
+    database, bucket = settings.database, settings.storage.s3
     store = _schemas(database) if database.type == "postgres" else _files(database.sqlite)
-    return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"), files=[DocumentContents(contents)])
+    files: list[TenantFiles] = [DocumentContents(storage_base(settings))]
+    if bucket.bucket or bucket.bucket_application:
+        files.append(BucketContents(bucket))
+    return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"), files=files)
 
 
 def _schemas(database: DatabaseSettings) -> PostgresSchemas:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ from docex.models.tables import (
     table_of,
 )
 from docex.services import audit, content_service, cursors, texts, usage_service
+from docex.services.asking import ORDERS, Made, asked, in_basket
 from docex.services.details import DETAILS, Details, read
 from docex.services.duplicates import Duplicates
 from docex.services.listing import paged
@@ -41,13 +42,6 @@ STATUS_CHANGED = "STATUS_CHANGED"  # type of the event that tells of another sta
 LONGEST_STATUS = 50  # characters
 CHUNK = 400  # documents that one transaction removes
 
-ORDERS = {
-    "created_at": DocumentRow.created_at,
-    "updated_at": DocumentRow.updated_at,
-    "name": DocumentRow.name,
-    "size": DocumentRow.size,
-    "status": DocumentRow.status,
-}
 _document = table_of(DocumentRow)
 _history = table_of(FileHistoryRow)
 _event = table_of(EventRow)
@@ -126,6 +120,34 @@ class DocumentService(Duplicates):
         )
         with self._db.connection() as connection:
             return read(connection, query)
+
+    def asked(
+        self,
+        equal: Mapping[str, Any],
+        metadata: Mapping[str, Any] | str | None,
+        make: Callable[[tuple[Any, ...]], Made],
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        order_by: str | None = None,
+        order_desc: bool = False,
+    ) -> builtins.list[Made]:
+        """The same as :meth:`list` for the questions that are asked most often, each document in the form that ``make``
+        gives to its details: see :mod:`docex.services.asking`.
+        """
+        access.check(self._db, access.READ)
+        with self._db.connection() as connection:
+            return asked(
+                connection,
+                self._basket_id,
+                equal,
+                metadata,
+                make,
+                order_by=order_by,
+                order_desc=order_desc,
+                limit=limit,
+                offset=offset,
+            )
 
     def page(
         self,
@@ -323,12 +345,7 @@ class DocumentService(Duplicates):
         return select(*DETAILS).where(self._here(few), *where)
 
     def _here(self, few: bool) -> ColumnElement[bool]:
-        """The condition that a document is in this basket; of ``few``, such that no index on baskets serves it.
-
-        SQLite knows no numbers of rows, and would walk through the whole basket in the order that is asked for.
-        """
-        basket = _document.c.basket_id
-        return (func.coalesce(basket, "") if few else basket) == self._basket_id
+        return in_basket(self._basket_id, few=few)
 
     def _version(self, connection: Connection, document_id: str, number: int | None) -> Version:
         one = select(_document.c.version, _document.c.path).where(

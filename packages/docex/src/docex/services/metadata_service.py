@@ -139,14 +139,21 @@ def write(connection: Connection, document_id: str, values: Mapping[str, Value],
 def having(metadata: Mapping[str, Any] | str) -> ColumnElement[bool]:
     """The condition that a document carries all these values, each under its key; of a text: under any key."""
     if isinstance(metadata, str):
-        return DocumentRow.id.in_(_equal(None, json.dumps(metadata)))
-    return and_(*(DocumentRow.id.in_(_equal(key, value.json)) for key, value in encoded(metadata).items()))
+        text = json.dumps(metadata)
+        return DocumentRow.id.in_(equal(None, text[:INDEXED_VALUE], text))
+    return and_(
+        *(
+            DocumentRow.id.in_(equal(key, value.json[:INDEXED_VALUE], value.json))
+            for key, value in encoded(metadata).items()
+        )
+    )
 
 
-def _equal(key: str | None, value: str) -> Any:
+def equal(key: Any, start: Any, value: Any) -> Any:
+    """The documents that have a value under a key, or under any; ``start``: as much of it as the index holds."""
     query = select(_table.c.document_id).where(
         # Both: the first part is what the index holds, the second is the truth.
-        _indexed == value[:INDEXED_VALUE],
+        _indexed == start,
         # Not of the bare column: SQLite would put its value into the condition above, which the index then does not
         # serve.
         func.coalesce(_table.c.value, "") == value,

@@ -112,10 +112,20 @@ _MANY = select(_document.c.dedup_key, *DETAILS).where(
     _document.c.basket_id == bindparam("basket"), _document.c.dedup_key.in_(bindparam("keys", expanding=True))
 )
 
+# One look into the unique index per key. Of a long list of keys the server expects so many rows, while it has no
+# statistics yet, that it reads the whole table instead.
+_KNOWN = (
+    f"SELECT d.dedup_key, {', '.join(f'd.{name}' for name in Details._fields)} FROM unnest(%(keys)s::text[]) AS k"
+    " JOIN document d ON d.basket_id = %(basket)s AND d.dedup_key = k"
+)
+
 
 def known_of(connection: Connection, basket_id: str, keys: Sequence[str]) -> dict[str, Details]:
     """The documents that a basket holds under dedup keys."""
     found: dict[str, Details] = {}
+    if connection.dialect.name == "postgresql":
+        rows = _asked(connection, _KNOWN, {"basket": basket_id, "keys": list(keys)})
+        return {key: Details(*details) for key, *details in rows}
     for start in range(0, len(keys), LOOKED_UP):
         given = {"basket": basket_id, "keys": keys[start : start + LOOKED_UP]}
         found |= {row.dedup_key: Details(*row[1:]) for row in connection.execute(_MANY, given)}

@@ -48,9 +48,11 @@ class S3Storage:
         self._settings = settings
         self.links_paths = settings.readable_copies
         self.bucket = bucket_name(settings)
-        given = [tenant_id or "", *settings.path_namespace.split("/"), *settings.prefix.split("/")]
-        self.prefix = "".join(f"{_part(part)}/" for part in given if part)
-        self.place = f"s3:{self.bucket}/{self.prefix}"[:255]
+        given = [*settings.path_namespace.split("/"), *settings.prefix.split("/")]
+        below = "".join(f"{_part(part)}/" for part in given if part)
+        self.prefix = f"{_part(tenant_id)}/{below}" if tenant_id else below
+        # Without the tenant, which may be called otherwise one day: its rows go with it and stay as they are.
+        self.place = f"s3:{self.bucket}/{below}"[:255]
 
     def __repr__(self) -> str:
         return f"S3Storage('s3://{self.bucket}/{self.prefix}')"
@@ -111,14 +113,7 @@ class S3Storage:
             return False
         if self.exists(readable):
             raise FileExistsError(readable)
-        with self._faults(readable), s3_faults():
-            self._client.copy(
-                {"Bucket": self.bucket, "Key": self._key(key)},
-                self.bucket,
-                self._key(readable),
-                ExtraArgs=self._encryption,
-                Config=transfer(),
-            )
+        self._copy(key, self, readable)
         return True
 
     def unlink(self, readable: str) -> None:
@@ -131,6 +126,27 @@ class S3Storage:
         for entry in self._entries(f"{CONTENT}/"):
             yield StoredContent(
                 entry["Key"].removeprefix(self.prefix), entry["Size"], entry["LastModified"].timestamp()
+            )
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all contents and readable copies; not of a storage that begins deeper below this one's prefix."""
+        for entry in self._entries(""):
+            key = entry["Key"].removeprefix(self.prefix)
+            if key.startswith(f"{CONTENT}/") or key.count("/") == 1:
+                yield key
+
+    def copy_to(self, other: S3Storage, key: str) -> None:
+        """Have the server copy an object to the same key of another tenant's storage in this bucket."""
+        self._copy(key, other, key)
+
+    def _copy(self, key: str, other: S3Storage, to: str) -> None:
+        with self._faults(to), s3_faults():
+            self._client.copy(
+                {"Bucket": self.bucket, "Key": self._key(key)},
+                other.bucket,
+                other._key(to),
+                ExtraArgs=self._encryption,
+                Config=transfer(),
             )
 
     def links(self, folder: str) -> Iterator[str]:

@@ -1,17 +1,29 @@
 """The contents of a tenant's documents as files that are saved, restored, moved and removed together with the tenant.
 
-Of the configured directory: contents in a directory that a basket names for itself, or in S3, stay where they are.
-The readable paths are links to contents, and are not saved; ``docex fsck --mend`` makes those that are missing.
+Of the configured directory and of the configured bucket: contents in a directory or a bucket that a basket names for
+itself stay where they are. Readable paths are links to contents, or copies of them, and are not saved; ``docex fsck
+--mend`` makes those that are missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
+from docex.errors import StorageError
 from docex.storage.filesystem import FilesystemStorage
 from tenantry.archive import FolderFiles, Kept
+from tenantry.errors import StoreError
 from tenantry.tenant import Tenant
+
+if TYPE_CHECKING:
+    from docex.config.settings import S3Settings
+    from docex.storage.s3 import S3Storage
+
+AT_ONCE = 8  # objects that are moved or removed
 
 
 class DocumentContents(FolderFiles):
@@ -26,3 +38,62 @@ class DocumentContents(FolderFiles):
         contents = FilesystemStorage(self._base, tenant.slug).contents()
         for content in sorted(contents, key=lambda content: content.key):
             yield Kept(content.key, content.size)
+
+
+class BucketContents:
+    """Contents in the bucket of these settings, below the tenant's own prefix."""
+
+    name = "bucket"
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+
+    def list(self, tenant: Tenant) -> Iterator[Kept]:
+        """Every content once. S3 lists keys in their order."""
+        with _as_store_error():
+            for content in self._storage(tenant).contents():
+                yield Kept(content.key, content.size)
+
+    def open(self, tenant: Tenant, path: str) -> IO[bytes]:
+        """One of them, as it comes over the network."""
+        with _as_store_error():
+            return self._storage(tenant).open(path)
+
+    def write(self, tenant: Tenant, path: str, content: IO[bytes]) -> None:
+        """Keep a content; it is there whole or not at all."""
+        with _as_store_error():
+            storage = self._storage(tenant)
+            with storage.receive(cast(BinaryIO, content), path) as received:
+                storage.publish([(received, path)])
+
+    def move(self, tenant: Tenant, to: Tenant) -> None:
+        """Copy everything to the other's prefix, then remove it here."""
+        source, target = self._storage(tenant), self._storage(to)
+        if source.prefix == target.prefix:
+            return
+        with _as_store_error(), ThreadPoolExecutor(AT_ONCE) as pool:
+            keys = list(source.keys())
+            list(pool.map(lambda key: source.copy_to(target, key), keys))
+            list(pool.map(source.delete, keys))
+
+    def remove(self, tenant: Tenant) -> None:
+        """Remove the contents and their readable copies."""
+        storage = self._storage(tenant)
+        with _as_store_error(), ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(storage.delete, storage.keys()))
+
+    def _storage(self, tenant: Tenant) -> S3Storage:
+        from docex.storage.s3 import S3Storage  # S3's library is loaded where it is used
+
+        return S3Storage(self._settings, tenant.slug)
+
+
+@contextmanager
+def _as_store_error() -> Iterator[None]:
+    """Errors of the storage as the engine's, whose operation is going on."""
+    try:
+        yield
+    except StorageError as error:
+        raise StoreError(*error.args) from error
+    except FileNotFoundError as error:
+        raise StoreError(str(error), "it was removed while it was read.") from error

@@ -1,0 +1,140 @@
+"""Documents by the questions that are asked most often, each shape of question made into SQL once.
+
+To build such a statement with SQLAlchemy takes several times as long as a database takes to answer it. Values are
+always parameters; what is kept per shape is text that names columns of DocEX's own tables only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, bindparam, func, select
+
+from docex.models.tables import INDEXED_VALUE, DocumentRow, table_of
+from docex.services import metadata_service
+from docex.services.details import DETAILS, rows_of
+from docex.services.listing import checked, paged
+
+SHAPES = 256  # that are kept; a question of another shape is made anew
+
+ORDERS = {
+    "created_at": DocumentRow.created_at,
+    "updated_at": DocumentRow.updated_at,
+    "name": DocumentRow.name,
+    "size": DocumentRow.size,
+    "status": DocumentRow.status,
+}
+_document = table_of(DocumentRow)
+Made = TypeVar("Made")
+
+
+class Shape(NamedTuple):
+    """What tells one question from another, whatever the values are."""
+
+    equal: tuple[str, ...] = ()  # columns that have a value
+    keys: int | None = None  # how many metadata keys have a value; 0: any key has it; None: metadata is not asked for
+    order_by: str | None = None
+    order_desc: bool = False
+    limit: bool = False
+    offset: bool = False
+
+
+class _Prepared(NamedTuple):
+    """A statement as a driver takes it."""
+
+    text: str
+    names: Sequence[str] | None  # of the values in their order, where the driver takes them so
+    constants: Mapping[str, Any]
+
+
+def asked(
+    connection: Connection,
+    basket_id: str,
+    equal: Mapping[str, Any],
+    metadata: Mapping[str, Any] | str | None,
+    make: Callable[[tuple[Any, ...]], Made],
+    *,
+    order_by: str | None = None,
+    order_desc: bool = False,
+    limit: int | None = None,
+    offset: int | None = None,
+) -> list[Made]:
+    """The documents of a basket whose columns equal these values and that carry this metadata, in the form that
+    ``make`` gives to the values of :data:`~docex.services.details.DETAILS`.
+
+    :raises ValueError: limit or offset is negative. :raises MetadataRejected: a value has no JSON form.
+    """
+    checked(limit, offset)
+    values: dict[str, Any] = {"basket": basket_id, "limit": limit, "offset": offset, **equal}
+    keys: int | None = None
+    if isinstance(metadata, str):
+        keys = 0
+        text = json.dumps(metadata)
+        values |= {"start0": text[:INDEXED_VALUE], "value0": text}
+    elif metadata is not None:
+        encoded = metadata_service.encoded(metadata)
+        keys = len(encoded)
+        for number, (key, value) in enumerate(encoded.items()):
+            values |= {
+                f"key{number}": key,
+                f"start{number}": value.json[:INDEXED_VALUE],
+                f"value{number}": value.json,
+            }
+    order = order_by if order_by in ORDERS else None
+    shape = Shape(tuple(equal), keys, order, order_desc and order is not None, limit is not None, bool(offset))
+    prepared = _prepared(shape, connection.dialect)
+    values = {**prepared.constants, **values}
+    given = values if prepared.names is None else tuple(values[name] for name in prepared.names)
+    result = connection.exec_driver_sql(prepared.text, given)
+    try:
+        return [make(row) for row in rows_of(result.cursor, connection.dialect.name)]
+    finally:
+        result.close()
+
+
+@lru_cache(maxsize=SHAPES)
+def _prepared(shape: Shape, dialect: Dialect) -> _Prepared:
+    compiled = _query(shape).compile(dialect=dialect)
+    return _Prepared(str(compiled), compiled.positiontup, compiled.params)
+
+
+def in_basket(basket_id: Any, *, few: bool) -> ColumnElement[bool]:
+    """The condition that a document is in a basket; of ``few``, such that no index on baskets serves it.
+
+    SQLite knows no numbers of rows, and would walk through the whole basket in the order that is asked for.
+    """
+    basket = _document.c.basket_id
+    return (func.coalesce(basket, "") if few else basket) == basket_id
+
+
+def _query(shape: Shape) -> Select[*tuple[Any, ...]]:
+    few = shape.keys is not None
+    query = select(*DETAILS).where(in_basket(bindparam("basket"), few=few))
+    query = query.where(*(_document.c[name] == bindparam(name) for name in shape.equal))
+    if shape.keys is not None:
+        query = query.where(
+            and_(
+                *(
+                    DocumentRow.id.in_(
+                        metadata_service.equal(
+                            bindparam(f"key{number}") if shape.keys else None,
+                            bindparam(f"start{number}"),
+                            bindparam(f"value{number}"),
+                        )
+                    )
+                    for number in range(shape.keys or 1)
+                )
+            )
+        )
+    return paged(
+        query,
+        ORDERS,
+        order_by=shape.order_by,
+        order_desc=shape.order_desc,
+        limit=bindparam("limit") if shape.limit else None,
+        offset=bindparam("offset") if shape.offset else None,
+        last=DocumentRow.id,
+    )
