@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import boto3
+import pytest
+
+from docex.config.docex_config import DocEXConfig
+from docex.storage.saved import BucketContents
 from docex.tenancy import configured
+from tenantry.errors import StoreError
 
 
 def test_documents_are_saved_restored_renamed_and_deleted_with_their_tenant(anywhere, tmp_path) -> None:
@@ -23,3 +29,50 @@ def test_documents_are_saved_restored_renamed_and_deleted_with_their_tenant(anyw
     tenancy.archive.archive("new-corp", to=tmp_path / "archives")
     tenancy.archive.delete("new-corp", confirm="new-corp")
     assert not (place.directory / "storage" / "docex" / "new-corp").exists()
+
+
+def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere, s3_url, tmp_path) -> None:
+    name = f"docex-saved-{tmp_path.name[-8:].strip('-_')}".replace("_", "-")
+    account = {"endpoint_url": s3_url, "access_key": "a", "secret_key": "b"}
+    settings = {"bucket": name, "prefix": "live", **account}
+    place = anywhere.setup(storage={"type": "s3", "s3": settings})
+    basket = place.docex(provision=True).create_basket("papers")
+    large = bytes(range(256)) * 40_000  # 10 MB: goes in parts
+    kept = [basket.add(place.file("letter.txt", b"Dear all")), basket.add(place.file("scan.bin", large))]
+    own = place.docex().create_basket("own", storage_config={"type": "s3", "s3": {"prefix": "live/own"}})
+    own.add(place.file("own.txt", b"my own"))
+    client = boto3.client(
+        "s3", endpoint_url=s3_url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+
+    def keys(tenant: str) -> list[str]:
+        found = client.list_objects_v2(Bucket=name, Prefix=f"{tenant}/").get("Contents", ())
+        return [entry["Key"] for entry in found]
+
+    def read(tenant: str) -> list[bytes]:
+        return [place.docex(tenant).basket("papers").get_document(each.id).get_content() for each in kept]
+
+    tenancy = configured()
+    saved = tenancy.archive.backup("acme-corp", to=tmp_path / "backups")
+    assert [(entry.provider, entry.files) for entry in saved.manifest.files] == [("documents", 0), ("bucket", 2)]
+    tenancy.archive.restore(saved.path, slug="copied")
+    assert read("copied") == [b"Dear all", large]
+    # The copy's contents are its own: what one removes, the other keeps; the same bytes are known again.
+    copied = place.docex("copied").basket("papers")
+    again = copied.add(place.file("again.txt", b"Dear all"))
+    copied.delete_document(kept[0].id)
+    assert again.get_content() == b"Dear all"
+    copied.delete_document(again.id)
+    assert read("acme-corp") == [b"Dear all", large]
+    tenancy.archive.archive("copied", to=tmp_path / "archives")
+    assert keys("copied") == []
+    tenancy.archive.rename("acme-corp", "new-corp")
+    assert [key for key in keys("acme-corp") if "/own/" not in key] == []
+    assert read("new-corp") == [b"Dear all", large]
+    tenancy.archive.archive("new-corp", to=tmp_path / "archives")
+    tenancy.archive.delete("new-corp", confirm="new-corp")
+    assert keys("new-corp") == []
+    assert len(keys("acme-corp")) == 2  # what a basket keeps elsewhere stays there
+    files = BucketContents(DocEXConfig().validate().storage.s3)
+    with pytest.raises(StoreError, match=f"s3://{name}/copied/live/content/ab/abcd"):
+        files.open(tenancy.get("copied"), "content/ab/abcd")
