@@ -51,7 +51,6 @@ def add_drift(command: Callable[[Callable[..., None]], None], open_tenancy: Call
         all_tenants: Annotated[bool, typer.Option("--all", help="Every active and suspended tenant.")] = False,
         repair: Annotated[str | None, typer.Option(metavar="CLASS", help="Repair this class of drift.")] = None,
         drop: Annotated[bool, typer.Option("--drop", help="Also where the repair drops rows.")] = False,
-        jobs: Annotated[int, typer.Option(min=1, help="Tenants looked at at once.")] = 2,
         as_json: JsonOption = False,
     ) -> None:
         """Compare tenants with the baseline of their revision; equal differences are one class."""
@@ -59,7 +58,7 @@ def add_drift(command: Callable[[Callable[..., None]], None], open_tenancy: Call
             raise typer.BadParameter("name a tenant, or give --all")
         with opened(open_tenancy) as tenancy:
             if repair is None:
-                report = tenancy.fleet.drifts.report(slug, jobs=jobs)
+                report = tenancy.fleet.drifts.report(slug)
                 failed = bool(report.classes or report.unread)
             else:
                 outcomes = tenancy.fleet.drifts.repair(repair, slug=slug, lose_rows=drop)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,7 +18,6 @@ import sqlalchemy as sa
 from tenantry.archive.sources import owner_engine
 from tenantry.archive.work import Work
 from tenantry.errors import (
-    DeclarationError,
     DriftNotFound,
     DriftNotRepairable,
     StoreMissing,
@@ -39,7 +36,6 @@ from tenantry.stores.postgres import PostgresSchemas
 from tenantry.stores.sqlite import SqliteFiles
 from tenantry.tenant import Tenant, TenantStatus
 
-JOBS = 2  # tenants looked at at once; what is found is compared by one processor, however many there are
 STORED = (TenantStatus.ACTIVE, TenantStatus.SUSPENDED)
 
 
@@ -93,16 +89,13 @@ class Drifts:
         self._planner = planner
         self._changed = changed
         self._baselines: dict[str | None, Shape] = {}
-        self._laying = threading.Lock()  # Alembic keeps its context in process-wide names
 
-    def report(self, slug: str | None = None, *, jobs: int = JOBS) -> DriftReport:
-        """Compare one tenant, or every active and suspended one, with the baseline of its revision. ``jobs``: tenants
-        at once, each over a connection of its own.
+    def report(self, slug: str | None = None) -> DriftReport:
+        """Compare one tenant, or every active and suspended one, with the baseline of its revision, one after the
+        other: most of the time goes into comparing, so that several connections were no faster.
 
-        :raises TenantNotFound: there is none of that slug. :raises DeclarationError: the number cannot be used.
+        :raises TenantNotFound: there is none of that slug.
         """
-        if jobs < 1:
-            raise DeclarationError(f"{jobs} jobs", "expected at least one tenant at once.")
         if slug is None:
             tenants = [tenant for status in STORED for tenant in self._registry.list(status)]
         else:
@@ -110,13 +103,12 @@ class Drifts:
         classes: dict[str, tuple[str | None, tuple[Difference, ...], list[str]]] = {}
         unread = {}
         tenants.sort(key=lambda tenant: tenant.slug)
-        with ThreadPoolExecutor(min(jobs, len(tenants)) or 1, "tenantry-drift") as lookers:
-            looks = list(lookers.map(self._seen, tenants))
-        for tenant, seen in zip(tenants, looks, strict=True):
-            if isinstance(seen, TenancyError):
-                unread[tenant.slug] = str(seen)
+        for tenant in tenants:
+            try:
+                revision, found = self._look(tenant)
+            except TenancyError as error:  # one that cannot be looked at does not keep the others from it
+                unread[tenant.slug] = str(error)
                 continue
-            revision, found = seen
             if found:
                 classes.setdefault(_key(revision, found), (revision, found, []))[2].append(tenant.slug)
         told = [DriftClass(key, revision, found, tuple(slugs)) for key, (revision, found, slugs) in classes.items()]
@@ -174,13 +166,6 @@ class Drifts:
 
     # -- looking
 
-    def _seen(self, tenant: Tenant) -> tuple[str | None, tuple[Difference, ...]] | TenancyError:
-        """One that cannot be looked at does not keep the others from it."""
-        try:
-            return self._look(tenant)
-        except TenancyError as error:
-            return error
-
     def _look(self, tenant: Tenant) -> tuple[str | None, tuple[Difference, ...]]:
         location = self._store.describe(tenant.location)
         if not self._store.exists(tenant.location):
@@ -197,13 +182,12 @@ class Drifts:
         return revision, tuple(differences(catalog.read(connection, tenant.role), expected))
 
     def _baseline(self, revision: str | None) -> Shape:
-        with self._laying:
-            if revision not in self._baselines:
-                plan = self._planner.plan(None, revision)
-                with self._store.scratch() as connection:
-                    compiler.lay(self._store, self._planner.migrations, connection, plan)
-                    self._baselines[revision] = catalog.read(connection)
-            return self._baselines[revision]
+        if revision not in self._baselines:
+            plan = self._planner.plan(None, revision)
+            with self._store.scratch() as connection:
+                compiler.lay(self._store, self._planner.migrations, connection, plan)
+                self._baselines[revision] = catalog.read(connection)
+        return self._baselines[revision]
 
 
 @contextmanager
