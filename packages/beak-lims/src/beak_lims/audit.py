@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, text
@@ -137,16 +139,19 @@ def updated(row: Record, session: Session) -> Entry:
     state = inspected(row)
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for attribute in state.attrs:
-        history = attribute.history
+    unmodified = state.unmodified
+    for name, kind in _kinds(state.mapper).items():
+        if name in unmodified and kind is not Kind.LINKS:
+            continue
+        history = state.attrs[name].history
         if not history.has_changes():
             continue
-        if attribute.key in state.mapper.column_attrs:
-            before[attribute.key] = history.deleted[0] if history.deleted else None
-            after[attribute.key] = attribute.value
-        elif state.mapper.relationships[attribute.key].direction is MANYTOMANY:
-            before[attribute.key] = [*(history.unchanged or ()), *(history.deleted or ())]
-            after[attribute.key] = [*(history.unchanged or ()), *(history.added or ())]
+        if kind is Kind.LINKS:
+            before[name] = [*(history.unchanged or ()), *(history.deleted or ())]
+            after[name] = [*(history.unchanged or ()), *(history.added or ())]
+        else:
+            before[name] = history.deleted[0] if history.deleted else None
+            after[name] = state.attrs[name].value
     action = session.info.get(ACT) or "update"
     return _entry(row, action, _told(state.mapper, before), _told(state.mapper, after))
 
@@ -178,23 +183,45 @@ def _entry(row: Record, action: str, before: dict[str, Any] | None, after: dict[
     }
 
 
+class Kind(Enum):
+    """How an entry tells of an attribute."""
+
+    PLAIN = "as it is"
+    SEALED = "encrypted, as it is kept"
+    HIDDEN = "that it changed"
+    LINKS = "the keys of the rows that it names"
+
+
+@lru_cache(maxsize=1_024)
+def _kinds(mapper: Mapper[Any]) -> dict[str, Kind]:
+    """The attributes of a model that entries tell of, and how."""
+    kinds: dict[str, Kind] = {}
+    for attribute in mapper.column_attrs:
+        column = attribute.columns[0]
+        if attribute.key in LEFT_OUT or not column.info.get("audited", True):
+            continue
+        sealed = isinstance(column.type, EncryptedText | EncryptedDate)
+        kinds[attribute.key] = Kind.SEALED if sealed else Kind.PLAIN
+        if attribute.key in SECRET:
+            kinds[attribute.key] = Kind.HIDDEN
+    links = {one.key: Kind.LINKS for one in mapper.relationships if one.direction is MANYTOMANY}
+    return kinds | links
+
+
 def _told(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
     """The values as JSON holds them."""
+    kinds = _kinds(mapper)
     told: dict[str, Any] = {}
     for name, value in values.items():
-        if name in LEFT_OUT:
-            continue
-        if name in mapper.column_attrs:
-            column = mapper.column_attrs[name].columns[0]
-            if not column.info.get("audited", True):
-                continue
-            if name in SECRET:
-                told[name] = HIDDEN
-            elif value is not None and isinstance(column.type, EncryptedText | EncryptedDate):
-                told[name] = keyring().encrypt(value.isoformat() if isinstance(value, date) else value)
-            else:
-                told[name] = _plain(value)
-        elif name in mapper.relationships and mapper.relationships[name].direction is MANYTOMANY:
+        kind = kinds.get(name)
+        if kind is Kind.PLAIN:
+            told[name] = _plain(value)
+        elif kind is Kind.SEALED:
+            text = value.isoformat() if isinstance(value, date) else value
+            told[name] = None if text is None else keyring().encrypt(text)
+        elif kind is Kind.HIDDEN:
+            told[name] = HIDDEN
+        elif kind is Kind.LINKS:
             told[name] = sorted(other.uid for other in value)
     return told
 
