@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -90,11 +91,12 @@ class Borne:
 
 @dataclass(frozen=True)
 class Measured:
-    """The rounds of both servers, and ours at part of its load."""
+    """The rounds of both servers, and each at part of its own load."""
 
     ours: list[Borne]
     bare: list[Borne]
     steady: Borne
+    bare_steady: Borne
     statements: list[int]  # of each step
 
     @property
@@ -404,19 +406,31 @@ async def _open(port: int, benches: list[Bench], work: Work, seconds: float, rat
     return Borne(len(units) / (time.perf_counter() - began), units, steps)
 
 
+async def _met(port: int, benches: list[Bench], work: Work) -> None:
+    """Have every organisation met by all that serve: a database's process reads a schema's catalogs at its first visit,
+    which costs more than the visit itself, and only once.
+    """
+    for _, visited in itertools.groupby(benches, lambda bench: bench.slug):
+        laboratories = itertools.cycle(list(visited))
+        units = (_connected(port, next(laboratories), work, [[] for _ in STEPS]) for _ in range(CLIENTS))
+        await asyncio.gather(*units)
+
+
 async def _loaded(
     benches: list[Bench], port: int, bare_port: int, rounds: int, seconds: float, counts: list[int]
 ) -> Measured:
-    for _ in range(2):  # each worker meets most laboratories once
-        await _closed(port, benches, _of_ours, seconds / 2)
-        await _closed(bare_port, benches, _of_bare, seconds / 2)
-    ours, bare = [], []
+    both = ((port, _of_ours), (bare_port, _of_bare))
+    for at, work in both:
+        await _met(at, benches, work)
+    borne: list[list[Borne]] = [[], []]
     for _ in range(rounds):
-        ours.append(await _closed(port, benches, _of_ours, seconds))
-        bare.append(await _closed(bare_port, benches, _of_bare, seconds))
-    rate = PART * statistics.median(one.per_second for one in ours)
-    steady = await _open(port, benches, _of_ours, STEADY if seconds == SECONDS else seconds, rate)
-    return Measured(ours, bare, steady, counts)
+        for kept, (at, work) in zip(borne, both, strict=True):
+            kept.append(await _closed(at, benches, work, seconds))
+    steady = []
+    for kept, (at, work) in zip(borne, both, strict=True):
+        rate = PART * statistics.median(one.per_second for one in kept)
+        steady.append(await _open(at, benches, work, STEADY if seconds == SECONDS else seconds, rate))
+    return Measured(*borne, *steady, counts)
 
 
 def told(figures: Measured) -> str:
@@ -426,25 +440,25 @@ def told(figures: Measured) -> str:
     for name, one in (("Beak LIMS", best[0]), ("bare FastAPI, the same SQL", best[1])):
         lines.append(f"| {name} | {one.per_second:.1f} | {_ms(one.units, 0.5)} | {_ms(one.units, 0.99)} |")
     steady = figures.steady
-    lines.append(
-        f"| Beak LIMS at {PART:.0%} | {steady.per_second:.1f} | {_ms(steady.units, 0.5)} | {_ms(steady.units, 0.99)} |"
-    )
+    for name, one in (("Beak LIMS", steady), ("bare FastAPI", figures.bare_steady)):
+        ms = f"{_ms(one.units, 0.5)} | {_ms(one.units, 0.99)}"
+        lines.append(f"| {name} at {PART:.0%} of its load | {one.per_second:.1f} | {ms} |")
     each = ["| request | statements | ours, ms | bare, ms | at 70%: median | p99 |", "| --- | " + "---: | " * 5]
     each[1] = each[1].rstrip()
     for at, name in enumerate(STEPS):
         cells = [_ms(best[0].steps[at], 0.5), _ms(best[1].steps[at], 0.5)]
         cells += [_ms(steady.steps[at], 0.5), _ms(steady.steps[at], 0.99)]
         each.append(f"| {name} | {figures.statements[at]} | " + " | ".join(cells) + " |")
-    tail = Borne.at(steady.units, 0.99) / Borne.at(steady.units, 0.5)
+    tail, bare_tail = (Borne.at(one.units, 0.99) / Borne.at(one.units, 0.5) for one in (steady, figures.bare_steady))
     return (
         f"## A day of {TENANTS} organisations\n\nOf {len(LABORATORIES)} laboratories each. A unit: register a patient, "
         "a request with 2 samples and 6 results, enter and\nverify them, read 50 of the worklist. Both with "
-        f"{WORKERS} workers, {CLIENTS} units at once; clients, servers and database share\nthe processors. To hold: "
-        f">= 0.5 of the bare throughput; p99 <= 3 x the median at {PART:.0%} of the load.\n\n"
+        f"{WORKERS} workers, {CLIENTS} units at once; clients, servers and database share\nthe processors, and have "
+        "met every organisation before. To hold: >= 0.5 of the bare throughput;\n"
+        f"p99 <= 3 x the median at {PART:.0%} of the load.\n\n"
         + "\n".join(lines)
-        + f"\n\nThroughput: {figures.ratio:.2f} of the bare one's. p99 at {PART:.0%}: {tail:.1f} x the median.\n\n"
-        + "\n".join(each)
-        + "\n"
+        + f"\n\nThroughput: {figures.ratio:.2f} of the bare one's. p99 at {PART:.0%}: {tail:.1f} x the median; of the "
+        f"bare one at {PART:.0%}\nof its own load: {bare_tail:.1f} x.\n\n" + "\n".join(each) + "\n"
     )
 
 
