@@ -478,12 +478,18 @@ class FileSite(Site):
 
     def lay(self, digest: str, statements: Sequence[Statement]) -> None:
         template = self._store.template_path(digest)
-        if not template.exists():
-            with self._store.making_templates():
-                if not template.exists():
-                    self._make_template(template, statements)
-        laid = self._store.template_file(template)
-        shutil.copyfile(template, self.file)
+        while True:
+            if not template.exists():
+                with self._store.making_templates():
+                    if not template.exists():
+                        self._make_template(template, statements)
+            try:
+                laid = self._store.template_file(template)
+                shutil.copyfile(template, self.file)
+                break
+            except FileNotFoundError:
+                if template.exists():
+                    raise  # what is not there is the new place's directory; else another build removed the template
         size = self.file.stat().st_size
         if size != laid.state[1]:
             raise StoreError(str(self.file), f"{size} bytes were written where {laid.state[1]} were expected.")
