@@ -114,6 +114,13 @@ def database_commands(
             path = tenancy.new_revision(message, scope=scope.value, autogenerate=autogenerate)
         print(path)
 
+    @app.command()
+    def prune() -> None:
+        """Remove compiled plans and ready-made files of other builds, a week after they were made. Safe at any time."""
+        with opened(open_tenancy) as tenancy:
+            removed = tenancy.fleet.leftovers.remove()
+        print(f"Removed: {removed}" if removed.plans or removed.templates else "Nothing to remove.")
+
     if embedded is not None:
         _add_server_commands(app, embedded)
     return app

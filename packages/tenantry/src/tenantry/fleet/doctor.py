@@ -17,6 +17,7 @@ from tenantry.archive.fence import GONE
 from tenantry.errors import RegistryError, StoreUnavailable, TenancyError, UnknownRevision
 from tenantry.fleet import examining_files, examining_server, sweep
 from tenantry.fleet.finding import Finding
+from tenantry.fleet.leftovers import Leftovers
 from tenantry.migrations.planner import Planner
 from tenantry.registry.journal import Operation
 from tenantry.registry.pasts import COPIES, half_restored, operations_of
@@ -93,6 +94,9 @@ class Doctor:
         elif isinstance(self._store, SqliteFiles):
             findings += examining_files.strays(self._store, reality.places, known)
             findings += examining_files.condition(self._store, [t for t in tenants if t.location in reality.places])
+        left = Leftovers(self._store, self._registry, self._planner).find()
+        if left.plans or left.templates:
+            findings.append(Finding("leftover", "other builds", f"they left {left}, more than a week ago", "db prune"))
         return worst_first(findings)
 
     def _reality(self, tenants: Sequence[Tenant]) -> Reality:

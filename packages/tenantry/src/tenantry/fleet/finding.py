@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Finding:
     """One thing that is wrong. ``mend``: the command, or the statement, that mends it."""
 
-    kind: str  # one word: missing, unfinished, failed, ledger, behind, stray, setting, space ...
+    kind: str  # one word: missing, unfinished, failed, ledger, behind, stray, setting, space, leftover ...
     subject: str  # a tenant's slug, or what else it is about
     text: str
     mend: str

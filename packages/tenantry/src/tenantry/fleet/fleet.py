@@ -30,6 +30,7 @@ from tenantry.fleet.doctor import Doctor
 from tenantry.fleet.drift import Drifts
 from tenantry.fleet.files import FileCrew
 from tenantry.fleet.finding import Finding
+from tenantry.fleet.leftovers import Leftovers
 from tenantry.fleet.locks import LockProfiles, narrowed, room
 from tenantry.fleet.outcomes import (
     Budget,
@@ -314,6 +315,11 @@ class Fleet:
     def drifts(self) -> Drifts:
         """Tenants whose schema is not what their revision says, and the repair of those."""
         return Drifts(self._store, self._registry, self._planner, self._changed)
+
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """What builds that are gone left behind, and its removal."""
+        return Leftovers(self._store, self._registry, self._planner)
 
     def doctor(self) -> list[Finding]:
         """Examine everything, changing nothing: see :meth:`Doctor.examine`."""

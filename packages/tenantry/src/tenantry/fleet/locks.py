@@ -30,6 +30,7 @@ from tenantry.stores.postgres import PostgresSchemas, execute
 from tenantry.tenant import Tenant, TenantStatus
 
 FORMAT = 1
+PROFILE = "locks"  # the kind under which a profile is kept beside the plans
 GLIMPSE = 250  # milliseconds that one statement of a tenant's trial may take; making an empty place takes as long
 SHARE = 0.5  # of the lock table and of the free connections, so that the application keeps the rest
 OWN_LOCKS = 12  # that every transaction of a rollout takes besides: the registry's tables and their indexes
@@ -82,12 +83,12 @@ class LockProfiles:
         return found
 
     def _load(self, plan: Plan, tenant: Tenant | None) -> LockProfile:
-        digest = hashlib.sha256(f"locks {FORMAT} {plan.digest}".encode()).hexdigest()
+        digest = profile_digest(plan.digest)
         saved = self._registry.load_plan(digest)
         if saved is None:
             profile = (self._glimpse(plan, tenant) if tenant is not None else None) or self._find(plan)
             body = {"total": profile.total, "tables": [list(pair) for pair in profile.tables]}
-            self._registry.save_plan(digest, kind="locks", base=plan.base, target=plan.target or "base", body=body)
+            self._registry.save_plan(digest, kind=PROFILE, base=plan.base, target=plan.target or "base", body=body)
             return profile
         return LockProfile(saved["total"], tuple((table, mode) for table, mode in saved["tables"]))
 
@@ -121,6 +122,11 @@ class LockProfiles:
                 return _measured(site, schema, plan)
         finally:
             store.remove(place)
+
+
+def profile_digest(plan: str) -> str:
+    """What names the profile of the plan of this digest."""
+    return hashlib.sha256(f"{PROFILE} {FORMAT} {plan}".encode()).hexdigest()
 
 
 class _Undone(Exception):

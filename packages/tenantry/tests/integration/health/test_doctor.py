@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -176,3 +177,29 @@ def test_looking_changes_nothing(place, tenancy, tmp_path) -> None:
     after = state()
     after["plan"] = before["plan"]  # a compiled baseline is kept for the next look
     assert after == before
+
+
+def test_what_other_builds_left_is_found_after_a_week_and_removed(tenancy, place, simple) -> None:
+    simple.add("r4", 'op.add_column("note", sa.Column("extra", sa.Integer()))')
+    newer = place.tenancy(simple)
+    newer.fleet.rollout()
+    newer.provision("charlie")
+    assert "other builds" not in found(newer)
+    old = journal.now() - timedelta(days=8)
+    plan = tables(newer.store.control_schema).plan
+    with newer.store.control_engine().begin() as connection:
+        connection.execute(sa.update(plan).values(created_at=old))
+        before = set(connection.scalars(sa.select(plan.c.digest)))
+    templates = set(Path(place.where).glob(".tenantry/template-*.db")) if not place.on_postgres else set()
+    for template in templates:
+        os.utime(template, (old.timestamp(), old.timestamp()))
+    assert found(newer)["other builds"] == ("leftover", "db prune")
+    removed = newer.fleet.leftovers.remove()
+    assert (len(removed.templates), len(templates)) == ((0, 0) if place.on_postgres else (1, 2))
+    with newer.store.control_engine().begin() as connection:
+        assert before - set(connection.scalars(sa.select(plan.c.digest))) == set(removed.plans) != set()
+    assert "other builds" not in found(newer)
+    newer.provision("delta")
+    tenancy.provision("echo")  # of the build that was taken for gone
+    assert place.shape("delta") == place.shape("charlie")
+    assert (tenancy.get("echo").revision, newer.registry.verify_audit()) == ("r3", [])
