@@ -148,6 +148,17 @@ class DocEX(Routes, Processing, Moving):
         write_configuration(DocEXConfig(), config)
 
     @classmethod
+    def setup_database(cls, db_type: str, is_default_db: bool = False, **config: Any) -> None:
+        """Say which database is used from now on: ``sqlite`` or ``postgres``, with the keys of that section.
+
+        ``is_default_db`` is taken and has no effect: there is one database, or one per tenant.
+
+        :raises ConfigurationError: a value cannot be used; then nothing was changed.
+        """
+        section = "postgres" if db_type == "postgresql" else db_type
+        write_configuration(DocEXConfig(), {"database": {"type": db_type, section: config}})
+
+    @classmethod
     def is_initialized(cls) -> bool:
         """Whether there is a configuration file that can be used."""
         try:
