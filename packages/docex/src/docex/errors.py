@@ -38,6 +38,7 @@ was found and what to do next. Where users were promised a built-in type (``Valu
     |   +-- QueryRejected
     |   +-- OperationRejected
     +-- ExtraMissing                ImportError     an optional library is not installed
+    +-- NotConfirmed                                a command that removes was not told to go on
     +-- CredentialError             RuntimeError    a password or key cannot be sealed or opened
     +-- RouteError                                  a route, or what is to go over it
     |   +-- RouteExists             ValueError
@@ -324,6 +325,13 @@ class ExtraMissing(DocexError, ImportError):
     def __str__(self) -> str:
         what, extra = self.args
         return f"{what} needs a library that is not installed. Run: pip install 'tenantry-docex[{extra}]'"
+
+
+class NotConfirmed(DocexError):
+    """A command that removes something was not told to go on. Fields: what would have been removed."""
+
+    def __str__(self) -> str:
+        return f"Nothing was removed: {self.args[0]} was not confirmed. Type --yes to remove it without being asked."
 
 
 class CredentialError(DocexError, RuntimeError):

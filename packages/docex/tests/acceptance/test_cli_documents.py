@@ -78,7 +78,8 @@ def test_the_life_of_a_document(ready: tuple[Commands, str]) -> None:
     ]
     trail = ok(installation, "audit", "--document-id", document, "--format", "simple").splitlines()
     assert [line.split("\t")[1] for line in trail] == ["document.update", "document.add"]
-    assert "Aborted" in refused(installation, "document", "rm", "--document-id", document)
+    asked = refused(installation, "document", "rm", "--document-id", document)
+    assert asked.splitlines()[-1].endswith("was not confirmed. Type --yes to remove it without being asked.")
     assert "Removed document 'b.txt'" in installation.run("document", "rm", "--document-id", document, "--yes").stderr
     assert "not found" in refused(installation, "document", "get", "--document-id", document)
     assert ok(installation, "fsck") == ""
@@ -129,7 +130,7 @@ def test_directories_baskets_and_quotas(ready: tuple[Commands, str]) -> None:
     assert "inactive" in refused(installation, "document", "add", "--basket-id", basket, "--file", "c.txt")
     stats = json.loads(ok(installation, "basket", "stats", "--basket-id", basket, "--format", "json"))[0]
     assert (stats["status"], stats["documents"], stats["bytes"]) == ("inactive", 2, 2)
-    assert "Aborted" in refused(installation, "basket", "rm", "--basket-id", basket)
+    assert "Type --yes to remove it" in refused(installation, "basket", "rm", "--basket-id", basket)
     ran = installation.run("basket", "rm", "--basket-id", basket, "--yes")
     assert "Removed basket 'invoices' with 2 documents (2 bytes)" in ran.stderr
     assert ok(installation, "basket", "list") == ""

@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 import zlib
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import docx
 import pytest
 
 from docex import DocEX, UserContext
+from docex.cli import main
 from docex.errors import AccessDenied, BasketNotFound, ProcessorNotFound, ProcessorRejected
 from docex.processors.base import BaseProcessor, ProcessingResult
 from docex.processors.csv_to_json import CSVToJSONProcessor
@@ -341,6 +343,18 @@ def test_a_processor_of_an_installed_package_is_found_by_its_entry_point(
     (about / "entry_points.txt").write_text("[docex.processors]\nGone = acme_processors:Gone\n")
     with pytest.raises(ProcessorRejected, match="'acme_processors:Gone' cannot be loaded"):
         docex.process_document(document.id, "Gone")
+    (about / "entry_points.txt").write_text(
+        "[docex.processors]\nBad = acme_broken:Bad\nCounter = acme_processors:Counter\n"
+    )
+    (site / "acme_broken.py").write_text("raise RuntimeError('no license file')\n")
+    known, broken = factory.look()
+    assert "Counter" in known
+    assert "no license file" in str(broken["Bad"])
+    with redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as left:
+        main(["process", "list", "--tenant-id", "acme-corp", "--format", "json"])
+    assert not left.value.code
+    [bad] = [row for row in json.loads(out.getvalue()) if row["broken"]]
+    assert (bad["name"], "RuntimeError: no license file" in bad["description"]) == ("Bad", True)
 
 
 @pytest.mark.usefixtures("importable")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from docex.cli.opening import BasketOption, TenantOption, opened, opened_basket
+from docex.cli.opening import BasketOption, TenantOption, confirm_removal, opened, opened_basket
 from docex.cli.output import Format, FormatOption, print_fields, print_rows
 from tenantry.cli import group, say
 
@@ -57,8 +57,7 @@ def remove_basket(
     basket = opened_basket(tenant_id, basket_id)
     documents, size = basket.get_totals()
     what = f"basket {basket.name!r} with {documents} documents ({size} bytes) and all their versions"
-    if not yes:
-        typer.confirm(f"Remove {what}?", abort=True, err=True)
+    confirm_removal(what, yes=yes)
     basket.delete()
     say(f"Removed {what}.")
 

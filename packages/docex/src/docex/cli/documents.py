@@ -20,6 +20,7 @@ from docex.cli.opening import (
     LimitOption,
     OffsetOption,
     TenantOption,
+    confirm_removal,
     opened_basket,
     opened_document,
     parsed,
@@ -227,8 +228,7 @@ def remove_document(
     """Remove a document with all its versions. Asks unless --yes is given."""
     document = opened_document(tenant_id, document_id, basket_id)
     what = f"document {document.name!r} ({document.size} bytes) with {len(document.get_versions())} version(s)"
-    if not yes:
-        typer.confirm(f"Remove {what}?", abort=True, err=True)
+    confirm_removal(what, yes=yes)
     document.remove_from_basket()
     say(f"Removed {what}.")
 

@@ -52,6 +52,21 @@ def opened_document(tenant_id: str | None, document_id: str, basket_id: str | No
     return document
 
 
+def confirm_removal(what: str, *, yes: bool) -> None:
+    """Ask whether to remove something, unless ``yes``. :raises NotConfirmed: the answer is no, or nobody can answer."""
+    from docex.errors import NotConfirmed
+
+    if yes:
+        return
+    try:
+        confirmed = typer.confirm(f"Remove {what}?", err=True)
+    except typer.Abort as error:
+        typer.echo(err=True)  # the question stands there without an answer
+        raise NotConfirmed(what) from error
+    if not confirmed:
+        raise NotConfirmed(what)
+
+
 def operator() -> str:
     """Who runs the command, for the audit trail."""
     from tenantry.registry.actor import current

@@ -23,16 +23,17 @@ app = group("Take text and data out of documents.")
 
 @app.command("list")
 def list_processors(tenant_id: TenantOption = None, format: FormatOption = Format.TABLE) -> None:
-    """List the processors that are known here, and how the tenant has them."""
+    """List the processors that are known here, and how the tenant has them; of one that cannot be loaded, why."""
     from docex.config.docex_config import DocEXConfig
     from docex.processors.factory import factory
 
-    known = factory.list_processors(DocEXConfig().validate().processing.processors)
+    known, broken = factory.look(DocEXConfig().validate().processing.processors)
     have = {record.name: record for record in opened(tenant_id).list_processors()}
     rows = []
-    for name in sorted({*known, *have}):
+    for name in sorted({*known, *broken, *have}):
         record = have.get(name)
         about = (known[name].__doc__ or "").strip().partition("\n")[0] if name in known else "not known here"
+        own = record.description if record else None
         rows.append(
             {
                 "name": name,
@@ -40,7 +41,8 @@ def list_processors(tenant_id: TenantOption = None, format: FormatOption = Forma
                 "registered": record is not None,
                 "enabled": record.enabled if record else None,
                 "config": dict(record.config) if record else None,
-                "description": (record.description if record else None) or about,
+                "description": f"broken: {broken[name].args[1]}" if name in broken else own or about,
+                "broken": name in broken,
             }
         )
     print_rows(rows, format, columns=COLUMNS, simple=("name", "enabled"))

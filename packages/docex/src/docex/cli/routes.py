@@ -22,7 +22,7 @@ COLUMNS = ("name", "protocol", "purpose", "enabled", "allows", "other_party_name
 OPERATION_COLUMNS = ("created_at", "route", "type", "status", "document_id", "error")
 
 NameOption = Annotated[str, typer.Option("--name", help="The route.")]
-RouteOption = Annotated[str, typer.Option("--route", help="The route.")]
+RouteOption = Annotated[str, typer.Option("--route", "--name", help="The route.")]
 
 app = group("Ways on which documents leave and files arrive: over files, SFTP, HTTP and S3.")
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class CSVToJSONProcessor(ExtractingProcessor):
-    """Configuration: ``delimiter``, ``quotechar``, ``encoding``, ``include_header``, ``output_format`` (``records`` or
+    """Make a JSON document of a CSV file.
+
+    Configuration: ``delimiter``, ``quotechar``, ``encoding``, ``include_header``, ``output_format`` (``records`` or
     ``columns``). The result's content is where the JSON lies; its metadata names the document that holds it.
     """
 

@@ -7,6 +7,7 @@ of one tenant is kept for another. A tenant's table can only name a class that i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -19,6 +20,8 @@ from docex.processors.mapper import ProcessorMapper
 if TYPE_CHECKING:
     from docex.database import Database
     from docex.document import Document
+
+logger = logging.getLogger(__name__)
 
 GROUP = "docex.processors"
 BUILT_IN = {
@@ -44,11 +47,30 @@ class ProcessorFactory:
         self._registered[processor_class.__name__] = processor_class
 
     def list_processors(self, configured: Iterable[str] = ()) -> dict[str, type[BaseProcessor]]:
-        """All known classes by name; ``configured``: those that the configuration lists, as ``module:Class``."""
-        known = {name: _loaded(name, f"{module}:{name}") for name, module in BUILT_IN.items()}
-        known |= {point.name: _loaded(point.name, point.value) for point in entry_points(group=GROUP)}
-        known |= {path.rpartition(":")[2]: _loaded(path, path) for path in configured}
-        return known | self._registered
+        """All known classes by name; ``configured``: those that the configuration lists, as ``module:Class``.
+
+        One that cannot be loaded is left out; a warning tells of it.
+        """
+        known, broken = self.look(configured)
+        for error in broken.values():
+            logger.warning("%s", error)
+        return known
+
+    def look(
+        self, configured: Iterable[str] = ()
+    ) -> tuple[dict[str, type[BaseProcessor]], dict[str, ProcessorRejected]]:
+        """All known classes by name, and of those that cannot be loaded, why."""
+        paths = {name: f"{module}:{name}" for name, module in BUILT_IN.items()}
+        paths |= {point.name: point.value for point in entry_points(group=GROUP)}
+        paths |= {path.rpartition(":")[2]: path for path in configured}
+        known, broken = dict(self._registered), {}
+        for name, path in paths.items():
+            if name not in known:
+                try:
+                    known[name] = _loaded(name, path)
+                except ProcessorRejected as error:
+                    broken[name] = error
+        return known, broken
 
     def class_of(self, name: str, configured: Iterable[str] = ()) -> type[BaseProcessor]:
         """The class of a name. :raises ProcessorNotFound: none is known."""
@@ -88,8 +110,8 @@ def _loaded(name: str, path: str) -> type[BaseProcessor]:
     module, _, attribute = path.partition(":")
     try:
         found: Any = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ProcessorRejected(name, f"{path!r} cannot be loaded: {error}.") from error
+    except Exception as error:  # what a module of somebody else's raises while it is loaded can be anything
+        raise ProcessorRejected(name, f"{path!r} cannot be loaded: {type(error).__name__}: {error}.") from error
     if not isinstance(found, type) or not issubclass(found, BaseProcessor):
         raise ProcessorRejected(name, f"{path!r} does not derive from BaseProcessor.")
     return found

@@ -15,7 +15,9 @@ PURCHASE_ORDER = "cus_PO"  # metadata key
 
 
 class MatchingInvoiceToPOProcessor(ExtractingProcessor):
-    """The result's content is the text. A number after ``PO`` becomes the document's metadata ``cus_PO``; the text is
+    """Take the text out of a PDF, and the purchase order that an invoice names.
+
+    The result's content is the text. A number after ``PO`` becomes the document's metadata ``cus_PO``; the text is
     found by full-text search from then on.
     """
 

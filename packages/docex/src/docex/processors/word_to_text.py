@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class WordToTextProcessor(ExtractingProcessor):
-    """Configuration: ``encoding`` of the text, ``preserve_formatting`` (line breaks and blanks), ``extract_tables``.
+    """Make a text document of a Word file (.docx).
+
+    Configuration: ``encoding`` of the text, ``preserve_formatting`` (line breaks and blanks), ``extract_tables``.
 
     The result's content is where the text lies; its metadata names the document that holds it. The older format .doc
     is not taken.

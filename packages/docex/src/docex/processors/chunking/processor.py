@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class TextChunkingProcessor(ExtractingProcessor):
-    """Configuration: ``strategy`` (auto, fixed_size, recursive, document_based, hierarchical), ``chunk_size``,
+    """Cut a text into chunks, as a JSON document.
+
+    Configuration: ``strategy`` (auto, fixed_size, recursive, document_based, hierarchical), ``chunk_size``,
     ``chunk_overlap``, ``min_chunk_size`` in characters. The result's content is where the JSON lies.
     """
 
