@@ -1,7 +1,7 @@
 """Add the files of a directory: many contents and rows at a time.
 
-One transaction takes a batch in, so a kill loses at most the batch that was under way, and a repeated run finds what
-was added before. A file that cannot be added stops nothing.
+One transaction takes a batch in, so a kill loses at most the two batches that were under way: while the database takes
+one, the next is read. A repeated run finds what was added before. A file that cannot be added stops nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,47 +52,91 @@ def add_directory(
     files = sorted(_files(root, pattern, recursive, report))
     waiting = iter(files)
     done, total = len(report.refused), len(files) + len(report.refused)
-    while True:
-        taken = _batch(basket, waiting, document_type, metadata, report)
-        if taken == 0:
-            return report
-        done += taken
-        if progress is not None:
-            progress(done, total)
+    # The writer ends before what it may still read is closed.
+    with ExitStack() as left, ThreadPoolExecutor(1, thread_name_prefix="docex-writing") as writer:
+        before: _Writing | None = None
+        while True:
+            batch = _received(basket, waiting, document_type, metadata, report, left)
+            if before is not None:
+                before.finish(report, batch)
+                done += before.looked_at
+                if progress is not None:
+                    progress(done, total)
+            if batch is None:
+                return report
+            batch.begin(writer)
+            before = batch
 
 
-def _batch(
+class _Writing:
+    """One batch of files: received, prepared, then written while the next one is received."""
+
+    def __init__(self, basket: DocBasket, received: ExitStack, drafts: list[Draft], looked_at: int) -> None:
+        self.looked_at = looked_at
+        self._basket = basket
+        self._received = received
+        self._drafts = drafts
+        self._prepared = basket.prepare(drafts) if drafts else None
+        self._future: Future[list[tuple[Document, bool]]] | None = None
+
+    def begin(self, writer: ThreadPoolExecutor) -> None:
+        """Have the rows written."""
+        if self._prepared is None and self._drafts:
+            self._prepared = self._basket.prepare(self._drafts)
+        if self._prepared is not None:
+            # In this one's context, which says whose work it is.
+            self._future = writer.submit(copy_context().run, self._basket.write, self._prepared)
+
+    def finish(self, report: DirectoryReport, following: _Writing | None) -> None:
+        """Wait for the rows, and tell what became of the files. ``following`` is given up if this fails."""
+        try:
+            if self._future is not None:
+                _told(report, self._future.result())
+        except QuotaExceeded:
+            if following is not None:
+                following.give_up()
+            # As many as fit, one by one; the first that does not says so.
+            for draft in self._drafts:
+                _told(report, self._basket.take_in([draft]))
+        except BaseException:
+            if following is not None:
+                following.give_up()
+            raise
+        finally:
+            self._received.close()
+
+    def give_up(self) -> None:
+        """Take back what was prepared; :meth:`begin` prepares it again."""
+        if self._prepared is not None:
+            self._basket.give_up(self._prepared)
+            self._prepared = None
+
+
+def _received(
     basket: DocBasket,
     waiting: Iterator[str],
     document_type: str,
     metadata: Mapping[str, Any] | None,
     report: DirectoryReport,
-) -> int:
-    """Take the next files in; returns how many were looked at."""
+    left: ExitStack,
+) -> _Writing | None:
+    """Receive the next files and store their contents; None at the end. ``left`` closes what is never written."""
     drafts: list[Draft] = []
     size = looked_at = 0
-    with ExitStack() as received:
-        for path in waiting:
-            looked_at += 1
-            try:
-                with ExitStack() as attempt:
-                    source = attempt.enter_context(opened(path, None))
-                    staged = received.enter_context(basket.storage.receive(source.reader, path))
-                    drafts.append(basket.draft(source, staged, document_type, metadata))
-                    size += staged.size
-            except DocumentRejected as error:
-                report.refused.append((path, str(error)))
-            if looked_at >= FILES or size >= BYTES:
-                break
+    received = left.enter_context(ExitStack())
+    for path in waiting:
+        looked_at += 1
         try:
-            results = basket.take_in(drafts) if drafts else []
-        except QuotaExceeded:
-            # As many as fit, one by one; the first that does not says so.
-            for draft in drafts:
-                _told(report, basket.take_in([draft]))
-            return looked_at
-        _told(report, results)
-    return looked_at
+            with ExitStack() as attempt:
+                source = attempt.enter_context(opened(path, None))
+                staged = received.enter_context(basket.storage.receive(source.reader, path))
+                drafts.append(basket.draft(source, staged, document_type, metadata))
+                size += staged.size
+        except DocumentRejected as error:
+            report.refused.append((path, str(error)))
+        if looked_at >= FILES or size >= BYTES:
+            break
+    return _Writing(basket, received, drafts, looked_at) if looked_at else None
 
 
 def _told(report: DirectoryReport, results: list[tuple[Document, bool]]) -> None:

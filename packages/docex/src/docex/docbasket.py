@@ -25,13 +25,14 @@ from docex.models.metadata_keys import MetadataKey
 from docex.models.tables import DocumentRow, new_id, table_of
 from docex.names import sanitise, sanitise_suffix
 from docex.services import content_service, texts
+from docex.services.asking import COLUMNS, chosen
 from docex.services.docbasket_service import Basket, DocBasketService
 from docex.services.document_service import DocumentService, Removed, Version
-from docex.services.intake import BasketMoved, Draft, Intake
+from docex.services.intake import BasketMoved, Draft, Intake, Prepared
 from docex.services.metadata_service import Condition, MetadataService, encoded, having, meeting
 from docex.sources import Given, Source, opened
 from docex.storage import new_storage_config, storage_for
-from docex.storage.base import Staged
+from docex.storage.base import Staged, Storage
 
 if TYPE_CHECKING:
     from docex.config.settings import Settings
@@ -39,19 +40,6 @@ if TYPE_CHECKING:
     from docex.services.details import Details
 
 LONGEST_TYPE = 50  # characters
-COLUMNS = (
-    "id",
-    "name",
-    "path",
-    "document_type",
-    "content_type",
-    "size",
-    "checksum",
-    "status",
-    "created_at",
-    "updated_at",
-)
-DEFAULT_COLUMNS = ("id", "name", "document_type", "status", "size", "created_at")
 
 
 class Page(NamedTuple):
@@ -223,10 +211,10 @@ class DocBasket:
                     self.storage.link(self.storage.content_key(staged.checksum, draft.path), self._readable(draft.path))
                     return Document(self, self._intake.replace(document_id, draft))
                 except BasketMoved:
-                    self._take_back([draft])
+                    self._take_back([draft], self.storage)
                     self.refresh()
                 except BaseException:
-                    self._take_back([draft])
+                    self._take_back([draft], self.storage)
                     raise
 
     def draft(
@@ -265,23 +253,40 @@ class DocBasket:
 
     def take_in(self, drafts: Sequence[Draft]) -> list[tuple[Document, bool]]:
         """Store drafts as documents, all or none; of each tells whether it is new or was there already."""
-        self._publish(drafts)
-        linked: list[Draft] = []
+        return self.write(self.prepare(drafts))
+
+    def prepare(self, drafts: Sequence[Draft]) -> Prepared:
+        """Store the contents of drafts. :meth:`write` makes documents of them, :meth:`give_up` takes them back."""
+        prepared = Prepared([], self._intake, self.storage)
         try:
+            self._publish(drafts)
             for draft in drafts:
-                linked.append(self._linked(draft))
-            results = self._intake.add(linked)
+                prepared.drafts.append(self._linked(draft))
+        except BaseException:
+            self._take_back(prepared.drafts or drafts, prepared.storage)
+            raise
+        return prepared
+
+    def write(self, prepared: Prepared) -> list[tuple[Document, bool]]:
+        """Write the rows of drafts: see :meth:`take_in`. May run in another thread than what prepares the next."""
+        drafts, intake, storage = prepared
+        try:
+            results = intake.add(drafts)
         except BasketMoved:
-            self._take_back(linked or drafts)
+            self._take_back(drafts, storage)
             self.refresh()
             return self.take_in(drafts)
         except BaseException:
-            self._take_back(linked or drafts)
+            self._take_back(drafts, storage)
             raise
-        for draft, (details, new) in zip(linked, results, strict=True):
+        for draft, (details, new) in zip(drafts, results, strict=True):
             if not new or details.id != draft.id:
-                self.storage.unlink(self._readable(draft.path))
+                storage.unlink(self._readable(draft.path))
         return [(Document(self, details), new) for details, new in results]
+
+    def give_up(self, prepared: Prepared) -> None:
+        """Take back what :meth:`prepare` stored."""
+        self._take_back(prepared.drafts, prepared.storage)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -349,7 +354,7 @@ class DocBasket:
         :raises ValueError: none of the columns is known.
         """
         return self.documents.columns(
-            _columns(columns),
+            chosen(columns),
             *(table_of(DocumentRow).c[name] == value for name, value in (filters or {}).items() if name in COLUMNS),
             limit=limit,
             offset=offset,
@@ -375,15 +380,11 @@ class DocBasket:
         """
         if not metadata:
             return []
-        return self.documents.asked(
-            {},
-            metadata,
-            partial(Document, self),
-            limit=limit,
-            offset=offset,
-            order_by=order_by,
-            order_desc=order_desc,
-        )
+        page: dict[str, Any] = {"order_by": order_by, "order_desc": order_desc, "limit": limit, "offset": offset}
+        if limit is None:
+            return self.documents.asked({}, metadata, partial(Document, self), **page)
+        found = self.documents.list(having(metadata), few=True, **page)
+        return [Document(self, details) for details in found]
 
     def find_documents_by_metadata_with_metadata(
         self,
@@ -395,7 +396,7 @@ class DocBasket:
         order_desc: bool = False,
     ) -> Sequence[dict[str, Any]]:
         """What :meth:`find_documents_by_metadata` finds, as mappings of the columns asked for."""
-        names = _columns(columns)
+        names = chosen(columns)
         if not metadata:
             return []
         return self.documents.columns(
@@ -534,7 +535,7 @@ class DocBasket:
             self.storage.link(key, self._readable(longer))
         return draft
 
-    def _take_back(self, drafts: Sequence[Draft]) -> None:
+    def _take_back(self, drafts: Sequence[Draft], storage: Storage) -> None:
         """Remove contents whose rows were not written.
 
         When the connection broke during COMMIT nobody knows whether they were: what is counted stays, and while the
@@ -544,9 +545,9 @@ class DocBasket:
             kept = {version["internal_path"] for draft in drafts for version in self.documents.versions(draft.id)}
             for draft in drafts:
                 if draft.path not in kept:
-                    self.storage.unlink(self._readable(draft.path))
-            self.storage.remove_folder(self.folder)  # if this made it
-            content_service.reap(self._db, self.storage, {draft.staged.checksum for draft in drafts})
+                    storage.unlink(self._readable(draft.path))
+            storage.remove_folder(self.folder)  # if this made it
+            content_service.reap(self._db, storage, {draft.staged.checksum for draft in drafts})
 
     def _clear(self, removed: Removed) -> None:
         for path in removed.paths:
@@ -583,11 +584,3 @@ def _filters(status: str | None, document_type: str | None) -> Sequence[ColumnEl
     columns = table_of(DocumentRow).c
     pairs = ((columns.status, status), (columns.document_type, document_type))
     return [column == value for column, value in pairs if value is not None]
-
-
-def _columns(columns: Iterable[str] | None) -> Sequence[str]:
-    given = DEFAULT_COLUMNS if columns is None else tuple(columns)
-    known = [name for name in given if name in COLUMNS]
-    if not known:
-        raise ValueError(f"none of the columns is known: {', '.join(given)}; there are {', '.join(COLUMNS)}")
-    return known

@@ -13,6 +13,7 @@ from docex.models.records import DocumentRecord
 
 if TYPE_CHECKING:
     from docex.docbasket import DocBasket
+    from docex.services.details import Details
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Document:
         "updated_at",
     )
 
-    def __init__(self, basket: DocBasket, details: Sequence[Any]) -> None:
+    def __init__(self, basket: DocBasket, details: Details) -> None:
         self._basket = basket
-        (  # in the order of docex.services.details.Details
+        (
             self.id,
             self.name,
             self.path,

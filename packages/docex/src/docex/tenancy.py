@@ -61,12 +61,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PLATFORM_SCHEMA = "docex_platform"  # of the registry, beside the tenants' schemas
+WORTH_HEARING = 8  # objects for tenants on PostgreSQL, from which on a process hears of changes by itself
 LONGEST_ID = 100  # characters; on PostgreSQL the schema's name sets a closer limit
 MIGRATIONS = Migrations("docex:migrations", metadata="docex.models.schema:metadata")
 
 Result = TypeVar("Result")
 
 _tenancies: dict[tuple[int, DatabaseSettings, str, S3Settings, str], Tenancy] = {}
+_asked: dict[tuple[int, DatabaseSettings, str, S3Settings, str], int] = {}  # how often each was wanted
 _guard = threading.Lock()
 
 
@@ -97,8 +99,12 @@ def tenancy_for(settings: Settings) -> Tenancy:
         if key not in _tenancies:
             _tenancies[key] = _declare(settings)
         tenancy = _tenancies[key]
-        if settings.database.type == "sqlite" and not tenancy.directory.watching:
-            tenancy.watch()  # a look at the registry's file from time to time, instead of its tables every time
+        asked = _asked[key] = _asked.get(key, 0) + 1
+        # SQLite: a look at the registry's file from time to time, instead of its tables every time. PostgreSQL: the
+        # server tells of changes, on a connection of its own, which a process that opens tenants again and again is
+        # worth, and a command is not.
+        if (settings.database.type == "sqlite" or asked >= WORTH_HEARING) and not tenancy.directory.watching:
+            tenancy.watch()
         return tenancy
 
 

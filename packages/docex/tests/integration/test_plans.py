@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from docex.services import document_service
 from docex.services.metadata_service import having, meeting
 
 
@@ -27,3 +30,41 @@ def test_documents_are_found_through_the_indexes_of_their_metadata(installation:
         told = [row[-1] for row in plan]
         assert any(wanted in line for line in told), told
         assert not any(line.startswith("SCAN document") for line in told), told
+
+
+def test_a_page_of_what_many_share_is_the_same_however_it_is_found(
+    anywhere: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    basket = anywhere.setup().docex().create_basket("invoices")
+    for number in range(24):
+        topic = "shared" if number % 2 else f"shared-{number}"
+        basket.add(f"{number}".encode(), name=f"{number % 7}.txt", metadata={"topic": topic, "first": number < 2})
+
+    def pages() -> list[list[str]]:
+        return [
+            [document.id for document in basket.find_documents_where(conditions, 3, offset, order, desc)]
+            for conditions in (
+                [("topic", "prefix", "shared")],
+                [("topic", "=", "shared")],
+                [("topic", "prefix", "shared"), ("first", "=", True)],
+            )
+            for offset in (0, 1, 2, 22)
+            for order, desc in ((None, False), ("created_at", False), ("name", True), ("size", True))
+        ]
+
+    expected = pages()
+    assert expected[0] == [document.id for document in basket.list_documents(limit=3)]
+    walked: list[bool] = []
+    plain = document_service.DocumentService._walked
+
+    def noted(self: Any, *arguments: Any) -> Any:
+        found = plain(self, *arguments)
+        walked.append(found is not None)
+        return found
+
+    monkeypatch.setattr(document_service.DocumentService, "_walked", noted)
+    monkeypatch.setattr(document_service, "MANY", 2)
+    for reach in (4, 9, 1000):
+        monkeypatch.setattr(document_service, "WALKED", reach)
+        assert pages() == expected
+    assert {True, False} == set(walked)  # sometimes a page is found on the way, sometimes not

@@ -7,7 +7,7 @@ always parameters; what is kept per shape is text that names columns of DocEX's 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, bindpar
 
 from docex.models.tables import INDEXED_VALUE, DocumentRow, table_of
 from docex.services import metadata_service
-from docex.services.details import DETAILS, rows_of
+from docex.services.details import DETAILS, Details, rows_of
 from docex.services.listing import checked, paged
 
 SHAPES = 256  # that are kept; a question of another shape is made anew
@@ -27,6 +27,19 @@ ORDERS = {
     "size": DocumentRow.size,
     "status": DocumentRow.status,
 }
+COLUMNS = (
+    "id",
+    "name",
+    "path",
+    "document_type",
+    "content_type",
+    "size",
+    "checksum",
+    "status",
+    "created_at",
+    "updated_at",
+)
+DEFAULT_COLUMNS = ("id", "name", "document_type", "status", "size", "created_at")
 _document = table_of(DocumentRow)
 Made = TypeVar("Made")
 
@@ -55,7 +68,7 @@ def asked(
     basket_id: str,
     equal: Mapping[str, Any],
     metadata: Mapping[str, Any] | str | None,
-    make: Callable[[tuple[Any, ...]], Made],
+    make: Callable[[Details], Made],
     *,
     order_by: str | None = None,
     order_desc: bool = False,
@@ -107,7 +120,8 @@ def in_basket(basket_id: Any, *, few: bool) -> ColumnElement[bool]:
     SQLite knows no numbers of rows, and would walk through the whole basket in the order that is asked for.
     """
     basket = _document.c.basket_id
-    return (func.coalesce(basket, "") if few else basket) == basket_id
+    condition: ColumnElement[bool] = (func.coalesce(basket, "") if few else basket) == basket_id
+    return condition
 
 
 def _query(shape: Shape) -> Select[*tuple[Any, ...]]:
@@ -138,3 +152,12 @@ def _query(shape: Shape) -> Select[*tuple[Any, ...]]:
         offset=bindparam("offset") if shape.offset else None,
         last=DocumentRow.id,
     )
+
+
+def chosen(columns: Iterable[str] | None) -> Sequence[str]:
+    """The columns that a listing shows. :raises ValueError: none of those that were asked for is known."""
+    given = DEFAULT_COLUMNS if columns is None else tuple(columns)
+    known = [name for name in given if name in COLUMNS]
+    if not known:
+        raise ValueError(f"none of the columns is known: {', '.join(given)}; there are {', '.join(COLUMNS)}")
+    return known

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, literal, or_, select, update
 
 from docex import access
 from docex.contents import searchable
@@ -41,6 +41,9 @@ DELETED = "DOCUMENT_DELETED"  # type of the event that tells of a removed docume
 STATUS_CHANGED = "STATUS_CHANGED"  # type of the event that tells of another status
 LONGEST_STATUS = 50  # characters
 CHUNK = 400  # documents that one transaction removes
+MANY = 500  # documents that meet a condition, from which on a page of them is looked for in its order
+WALKED = 5_000  # documents that are walked through for it
+WALKED_ORDERS = ("created_at", "updated_at", "name")  # that an index of the basket serves
 
 _document = table_of(DocumentRow)
 _history = table_of(FileHistoryRow)
@@ -119,13 +122,53 @@ class DocumentService(Duplicates):
             last=DocumentRow.id,
         )
         with self._db.connection() as connection:
+            if few and limit and limit + (offset or 0) < WALKED and order_by in (None, *WALKED_ORDERS):
+                walked = self._walked(connection, where, order_by, order_desc, limit, offset or 0)
+                if walked is not None:
+                    return walked
             return read(connection, query)
+
+    def _walked(
+        self,
+        connection: Connection,
+        where: Sequence[ColumnElement[bool]],
+        order_by: str | None,
+        order_desc: bool,
+        limit: int,
+        offset: int,
+    ) -> builtins.list[Details] | None:
+        """A page of documents that meet conditions which many do, without looking at all of them; None if not found so.
+
+        The first documents of the basket in the order that is asked for are walked through: when a page's number of
+        them meet the conditions, it is the page, whatever comes behind them.
+        """
+        enough = select(literal(1)).where(self._here(few=True), *where).limit(MANY)
+        if connection.execute(select(func.count()).select_from(enough.subquery())).scalar_one() < MANY:
+            return None
+        if order_by is None:
+            order_by, order_desc = "created_at", True
+        column = _document.c[order_by]
+        ordered = column.desc() if order_desc else column.asc()
+        here = self._here(few=False)
+        end = connection.execute(select(column).where(here).order_by(ordered).offset(WALKED).limit(1)).scalar()
+        near = () if end is None else (column >= end if order_desc else column <= end,)
+        query = paged(
+            self._query(*near, *where),
+            ORDERS,
+            order_by=order_by,
+            order_desc=order_desc,
+            limit=offset + limit,
+            offset=None,
+            last=DocumentRow.id,
+        )
+        found = read(connection, query)
+        return found[offset:] if end is None or len(found) == offset + limit else None
 
     def asked(
         self,
         equal: Mapping[str, Any],
         metadata: Mapping[str, Any] | str | None,
-        make: Callable[[tuple[Any, ...]], Made],
+        make: Callable[[Details], Made],
         *,
         limit: int | None = None,
         offset: int | None = None,

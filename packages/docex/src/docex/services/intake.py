@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -357,3 +357,11 @@ class Intake:
             moment,
             moment,
         )
+
+
+class Prepared(NamedTuple):
+    """Drafts whose contents are stored and whose rows are not written yet."""
+
+    drafts: list[Draft]
+    intake: Intake  # of the time when the contents were stored: the basket may be moved in between
+    storage: Storage
