@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docex.config.settings import DatabaseSettings
+from docex.errors import DocexError, InvalidTenantIdError
 from docex.names import LONGEST_NAME, sanitise, sanitise_suffix
 from docex.tenancy import _declare, slug_rule
 from tenantry.errors import NameRejected
@@ -131,3 +133,40 @@ def test_no_tenant_can_take_the_registrys_file() -> None:
     for tenant_id in ("registry", "Registry"):
         with pytest.raises(NameRejected):
             store.parse(tenant_id)
+
+
+@pytest.mark.parametrize(
+    "template", ["storage/tenant_{tenant_id}/docex.db", "deep/er/{tenant_id}.db", "../beside/{tenant_id}/.x/y.db"]
+)
+def test_no_id_leads_out_of_what_the_template_names(installation: Any, template: str) -> None:
+    installation.setup(database={"type": "sqlite", "sqlite": {"path_template": template}})
+    before = {path for path in installation.directory.parent.rglob("*") if "home" not in path.parts}
+    for tenant_id in (
+        "..",
+        "../x",
+        "a/b",
+        "/etc/x",
+        "x\0y",
+        ".",
+        "a\\b",
+        "~root",
+        "x" * 101,
+        "a b",
+        "é",
+        "{tenant_id}",
+    ):
+        with pytest.raises(InvalidTenantIdError):
+            installation.docex(tenant_id)
+    assert {path for path in installation.directory.parent.rglob("*") if "home" not in path.parts} == before
+
+
+def test_a_link_where_a_tenants_directory_should_be_is_refused(installation: Any, tmp_path: Path) -> None:
+    installation.setup()
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    storage = installation.directory / "storage"
+    storage.mkdir(exist_ok=True)
+    (storage / "tenant_acme-corp").symlink_to(outside)
+    with pytest.raises(DocexError):
+        installation.docex("acme-corp")
+    assert list(outside.iterdir()) == []

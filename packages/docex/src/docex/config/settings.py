@@ -6,6 +6,7 @@ declared here is unknown: it is reported and has no effect.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from tenantry.errors import NameRejected
-from tenantry.names import NameTemplate
+from tenantry.names import NameTemplate, RelativePath
 
 PLACEHOLDER = "tenant_id"  # what stands for the tenant's id in a template
 SECTIONS = ("database", "storage", "logging", "security", "multi_tenancy", "processing", "app")
@@ -49,6 +50,18 @@ class SqliteSettings(Section):
     path: str = Field(default="docex.db", min_length=1)  # without multi-tenancy
     path_template: Template = "storage/tenant_{tenant_id}/docex.db"  # one file per tenant
     synchronous: Literal["full", "normal"] = "full"  # what a commit waits for: see docex.sqlite_files
+
+    @field_validator("path_template")
+    @classmethod
+    def _leads_below(cls, value: str) -> str:
+        """What follows the id must not lead back up: tenants would share a file, or leave the directory."""
+        parts = PurePosixPath(value).parts
+        first = next(index for index, part in enumerate(parts) if "{" in part)
+        try:
+            RelativePath("/".join(parts[first:]).replace(f"{{{PLACEHOLDER}}}", "x"))
+        except NameRejected as error:
+            raise ValueError(f"from {{{PLACEHOLDER}}} on, {error.args[2].rstrip('.')}") from error
+        return value
 
 
 class PostgresSettings(Section):
