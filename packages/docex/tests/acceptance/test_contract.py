@@ -151,6 +151,10 @@ COMMANDS: dict[str, tuple[tuple[str, ...], Callable[[str], bool]]] = {
         (*FOUND, *SIMPLE, "--order-by", "size", "--order-desc", "--limit", "1", "--offset", "1"),
         lambda out: names(out) == ["a"],
     ),
+    "document add --basket-id --file --metadata --document-type": (
+        ("document", "add", *IN, "--file", "b.txt", "--metadata", '{"year": 2030}', "--document-type", "order"),
+        lambda out: names(out) == ["b"],
+    ),
     "document get --document-id": (
         ("document", "get", *OF, "--document-id", DOCUMENT, "--format", "json"),
         lambda out: json.loads(out)[0]["name"] == "b.txt",
@@ -362,6 +366,89 @@ def test_the_error_of_a_command(
     assert code == 2 or len(err.splitlines()) <= 2
 
 
+# -- words that scripts compare with -----------------------------------------------------------------------------------
+
+
+def _events(basket: DocBasket, document: str) -> set[tuple[str, str, str]]:
+    rows = basket.db.fetch_all(  # type: ignore[attr-defined]
+        "SELECT event_type, status, source FROM doc_events WHERE document_id = :id", {"id": document}
+    )
+    return {(row["event_type"], row["status"], row["source"]) for row in rows}
+
+
+def _twice(place: Place, basket: DocBasket) -> object:
+    first, again = basket.add("a.txt"), basket.add("a.txt")
+    return first.id == again.id, ("DUPLICATE", "PENDING", "docex") in _events(basket, first.id)
+
+
+def _marked(place: Place, basket: DocBasket) -> object:
+    original, other = basket.add("b.txt"), basket.add("c.txt")
+    basket.documents.mark_as_duplicate(other.id, original.id)
+    return other.get_details().status, ("DUPLICATE_DETECTED", "PENDING", "docex") in _events(basket, other.id)
+
+
+def _recorded(place: Place, basket: DocBasket) -> object:
+    [operation] = basket.add("a.txt", "invoice").get_operations()
+    return operation["type"], operation["status"], sorted(operation), sorted(operation["details"])
+
+
+def _sent(place: Place, basket: DocBasket) -> object:
+    document = basket.add(b"to send", name="send.txt")
+    place.docex.create_route("partner", "local", {"base_path": str(place.directory / "sent")})
+    result = place.docex.send_document(document.id, "partner", "send.txt")
+    [used] = document.get_route_operations()
+    told = document.get_operations()[-1]
+    place.docex.delete_route("partner")
+    return (
+        (result.success, document.get_details().status, used["type"], used["status"], told["type"]),
+        set(told["details"]) >= {"route_name", "destination", "route_operation_id"},
+    )
+
+
+WORDS: dict[str, tuple[Callable[[Place, DocBasket], object], object]] = {
+    "docbasket.status active": (lambda place, basket: basket.status, "active"),
+    "document.status RECEIVED": (lambda place, basket: basket.add("a.txt").status, "RECEIVED"),
+    "document.status SENT, route_operations upload success, operations UPLOAD": (
+        _sent,
+        ((True, "SENT", "upload", "success", "UPLOAD"), True),
+    ),
+    "document.status DUPLICATE, doc_events DUPLICATE_DETECTED": (_marked, ("DUPLICATE", True)),
+    "doc_events DUPLICATE PENDING": (_twice, (True, True)),
+    "operations ADD success": (
+        _recorded,
+        (
+            "ADD",
+            "success",
+            ["completed_at", "created_at", "details", "error", "status", "type"],
+            ["checksum", "document_type", "size", "source", "stored_path"],
+        ),
+    ),
+    "document_metadata.metadata_type custom": (
+        lambda place, basket: place.docex.db.fetch_one("SELECT DISTINCT metadata_type AS kind FROM document_metadata"),  # type: ignore[attr-defined]
+        {"kind": "custom"},
+    ),
+    "transport types": (
+        lambda place, basket: {"local", "sftp", "http"} <= set(place.docex.get_available_transport_types()),
+        True,
+    ),
+    "ids": (lambda place, basket: (basket.id[:4], len(basket.id), basket.add("a.txt").id[:4]), ("bas_", 36, "doc_")),
+    "stats": (
+        lambda place, basket: sorted(basket.get_stats()),
+        ["created_at", "description", "document_counts", "id", "name", "status", "type_counts", "updated_at"],
+    ),
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_the_word(place: Place, word: str) -> None:
+    ask, expected = WORDS[word]
+    basket = place.docex.create_basket(f"words {word}")
+    try:
+        assert ask(place, basket) == expected
+    finally:
+        basket.delete()
+
+
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 # `!` stands behind columns that are never NULL.
@@ -397,10 +484,41 @@ def test_the_table(place: Place, table: str) -> None:
             assert found[name], f"{table}.{name} may be NULL"
 
 
+# Columns by table, each an index that listings and lookups of the public package rest on.
+INDEXES = {
+    "docbasket": "status; created_at DESC",
+    "document": "basket_id; document_type; status; basket_id status; basket_id document_type;"
+    " basket_id created_at DESC; basket_id updated_at DESC; basket_id name; basket_id checksum",
+    "file_history": "document_id",
+    "operations": "document_id; operation_type; status",
+    "operation_dependencies": "operation_id; depends_on",
+    "doc_events": "basket_id; event_type; document_id; event_timestamp; status",
+    "document_metadata": "document_id; key; metadata_type; document_id key",
+    "processing_operations": "document_id",
+    "route_operations": "route_id; document_id",
+}
+
+
+@pytest.mark.parametrize("table", INDEXES)
+def test_the_indexes_of(place: Place, table: str) -> None:
+    found = []
+    connection = sqlite3.connect(place.directory / "storage" / f"tenant_{TENANT}" / "docex.db")
+    for _, name, *_ in connection.execute(f"PRAGMA index_list({table})").fetchall():
+        columns = [row for row in connection.execute(f"PRAGMA index_xinfo({name})") if row[5]]  # without the rowid
+        found.append([f"{row[2]}{' DESC' if row[3] else ''}" for row in columns])
+    connection.close()
+    for wanted in INDEXES[table].split(";"):
+        columns = wanted.replace(" DESC", "+DESC").split()
+        assert any(index[: len(columns)] == [column.replace("+", " ") for column in columns] for index in found), (
+            f"{table}({wanted}) is not among {found}"
+        )
+
+
 # -- methods -----------------------------------------------------------------------------------------------------------
 
 METHODS = {
     "docex.DocEX.setup": "**config",
+    "docex.DocEX.setup_database": "db_type is_default_db **config",
     "docex.DocEX.is_initialized": "",
     "docex.DocEX.is_properly_setup": "",
     "docex.DocEX.get_setup_errors": "",
@@ -492,7 +610,34 @@ METHODS = {
     "docex.processors.factory.factory.get_processor": "name db",
     "docex.processors.factory.factory.list_processors": "",
     "docex.processors.factory.factory.map_document_to_processor": "document",
+    "docex.storage.storage_factory.StorageFactory.register_storage": "name storage_class",
+    "docex.storage.storage_factory.StorageFactory.create_storage": "config",
+    "docex.services.storage_service.StorageService.store_document": "source_path full_document_path",
+    "docex.services.storage_service.StorageService.retrieve_document": "full_document_path",
+    "docex.services.storage_service.StorageService.delete_document": "full_document_path",
+    "docex.services.storage_service.StorageService.get_storage_path": "",
+    "docex.services.storage_service.StorageService.cleanup": "prefix",
 }
+
+STORAGE_METHODS = {
+    "save": "path content",
+    "load": "path",
+    "store": "source_path document_path",
+    "retrieve": "path",
+    "delete": "path",
+    "exists": "path",
+    "create_directory": "path",
+    "list_directory": "path",
+    "get_metadata": "path",
+    "set_metadata": "path metadata",
+    "get_url": "path expires_in",
+    "copy": "source_path dest_path",
+    "move": "source_path dest_path",
+    "cleanup": "prefix",
+    "ensure_storage_exists": "",
+}
+for _kind in ("filesystem_storage.FileSystemStorage", "s3_storage.S3Storage"):
+    METHODS |= {f"docex.storage.{_kind}.{name}": given for name, given in STORAGE_METHODS.items()}
 
 
 def found(path: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -25,6 +25,7 @@ from docex.errors import (
     TransportFileMissing,
     TransportUnavailable,
 )
+from docex.transport.base import temporary
 from docex.transport.config import LocalTransportConfig, TransportType
 from docex.vault import Vault
 
@@ -382,6 +383,15 @@ def test_a_connection_that_breaks_leaves_no_half_file(
     ]
     listed = asyncio.run(docex.get_route("x").list_files())
     assert [file["name"] for file in listed.details["files"]] == ["big.bin"]
+
+    # Sent again it arrives, once; what a process that was killed had left under its temporary name is in nobody's way.
+    left = sftp_server.root / "cut" / temporary(PurePosixPath("big.bin")).name
+    left.write_bytes(CONTENT[:1000])
+    assert docex.send_document(document.id, "x").success
+    assert (sftp_server.root / "cut" / "big.bin").read_bytes() == CONTENT
+    listed = asyncio.run(docex.get_route("x").list_files())
+    assert [file["name"] for file in listed.details["files"]] == ["big.bin"]
+    assert document.get_details().status == "SENT"
 
 
 def test_a_server_that_cannot_rename_over_a_file_is_served_too(
