@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
@@ -121,10 +122,17 @@ def measure(url: str, *, tenants: int = TENANTS, rounds: int = ROUNDS, seconds: 
         finally:
             tenancy.close()
         plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        _settle(plain)
         environment |= {RECIPE: str(home / "recipe.json"), DATABASE: plain}
         counts = [len(step["statements"]) for step in kept["steps"]]
         with _ours(environment) as port, _bare(environment) as bare_port:
             return asyncio.run(_loaded(benches, port, bare_port, rounds, seconds, counts))
+
+
+def _settle(url: str) -> None:
+    """Have the files of so many new tables synced now: the database would do it in the middle of the measurement."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
 
 
 # -- the organisations
