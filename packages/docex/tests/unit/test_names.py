@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from docex.config.settings import DatabaseSettings
+from docex.config.settings import DatabaseSettings, Settings
 from docex.errors import DocexError, InvalidTenantIdError
 from docex.names import LONGEST_NAME, sanitise, sanitise_suffix
 from docex.tenancy import _declare, slug_rule
@@ -104,7 +104,7 @@ REFUSED = [
 @pytest.mark.parametrize("tenant_id", REFUSED)
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_other_tenant_ids_are_refused(kind: str, tenant_id: str) -> None:
-    store = _declare(DatabaseSettings(type=kind), Path("contents")).store  # type: ignore[arg-type]
+    store = _declare(Settings(database=DatabaseSettings(type=kind))).store  # type: ignore[arg-type]
     with pytest.raises(NameRejected):
         store.parse(tenant_id)
 
@@ -113,7 +113,7 @@ def test_other_tenant_ids_are_refused(kind: str, tenant_id: str) -> None:
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{1,110}", fullmatch=True))
 def test_an_allowed_id_names_a_file_below_the_root_and_a_whole_schema(tenant_id: str) -> None:
     for kind in ("sqlite", "postgres"):
-        store = _declare(DatabaseSettings(type=kind), Path("contents")).store  # type: ignore[arg-type]
+        store = _declare(Settings(database=DatabaseSettings(type=kind))).store  # type: ignore[arg-type]
         try:
             location = store.locate(store.parse(tenant_id))
         except NameRejected:
@@ -128,7 +128,7 @@ def test_an_allowed_id_names_a_file_below_the_root_and_a_whole_schema(tenant_id:
 
 def test_no_tenant_can_take_the_registrys_file() -> None:
     settings = DatabaseSettings.model_validate({"sqlite": {"path_template": "data/{tenant_id}.db"}})
-    store = _declare(settings, Path("contents")).store
+    store = _declare(Settings(database=settings)).store
     assert store.locate(store.parse("acme")) == "acme.db"
     for tenant_id in ("registry", "Registry"):
         with pytest.raises(NameRejected):
