@@ -383,7 +383,7 @@ class DocBasket:
         page: dict[str, Any] = {"order_by": order_by, "order_desc": order_desc, "limit": limit, "offset": offset}
         if limit is None:
             return self.documents.asked({}, metadata, partial(Document, self), **page)
-        found = self.documents.list(having(metadata), few=True, **page)
+        found = self.documents.found(having(metadata), **page)
         return [Document(self, details) for details in found]
 
     def find_documents_by_metadata_with_metadata(
@@ -400,12 +400,12 @@ class DocBasket:
         if not metadata:
             return []
         return self.documents.columns(
-            names, having(metadata), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=True
+            names, having(metadata).met, limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=True
         )
 
     def count_documents_by_metadata(self, metadata: Mapping[str, Any] | str) -> int:
         """How many documents :meth:`find_documents_by_metadata` would find."""
-        return self.documents.count(having(metadata), few=True) if metadata else 0
+        return self.documents.count(having(metadata).met, few=True) if metadata else 0
 
     def find_documents_where(
         self,
@@ -425,8 +425,8 @@ class DocBasket:
         """
         if not conditions:
             return []
-        found = self.documents.list(
-            meeting(conditions), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=True
+        found = self.documents.found(
+            meeting(conditions), limit=limit, offset=offset, order_by=order_by, order_desc=order_desc
         )
         return [Document(self, details) for details in found]
 

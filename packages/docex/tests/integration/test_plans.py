@@ -24,7 +24,7 @@ def test_documents_are_found_through_the_indexes_of_their_metadata(installation:
         (meeting([("customer", "prefix", "Glo")]), "ix_document_metadata_key_word (key=? AND word>? AND word<?)"),
     ):
         with basket.db.connection() as connection:
-            asked = basket.documents._query(condition, few=True).compile(connection.engine)
+            asked = basket.documents._query(condition.met, few=True).compile(connection.engine)
             values = tuple(asked.params[name] for name in asked.positiontup or ())
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", values).all()
         told = [row[-1] for row in plan]

@@ -105,7 +105,7 @@ def test_a_registered_class_is_made_by_its_name(monkeypatch: pytest.MonkeyPatch)
     assert type(StorageFactory.create_storage({"type": "mine", "path": "kept"})) is Mine
     assert set(StorageFactory.get_available_storages()) == {"filesystem", "s3", "mine"}
     with pytest.raises(ConfigurationError, match="derive from AbstractStorage"):
-        StorageFactory.register_storage("odd", str)  # type: ignore[arg-type]
+        StorageFactory.register_storage("odd", str)
     with pytest.raises(ConfigurationError, match="'nothing' is not known"):
         StorageFactory.create_storage({"type": "nothing"})
 

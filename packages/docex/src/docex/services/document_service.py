@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select, update
 
 from docex import access
 from docex.contents import searchable
@@ -34,7 +34,8 @@ from docex.services import audit, content_service, cursors, texts, usage_service
 from docex.services.asking import ORDERS, Made, asked, in_basket
 from docex.services.details import DETAILS, Details, read
 from docex.services.duplicates import Duplicates
-from docex.services.listing import paged
+from docex.services.listing import checked, paged
+from docex.services.metadata_service import Sought
 from docex.services.telling import told
 
 DELETED = "DOCUMENT_DELETED"  # type of the event that tells of a removed document
@@ -122,16 +123,33 @@ class DocumentService(Duplicates):
             last=DocumentRow.id,
         )
         with self._db.connection() as connection:
-            if few and limit and limit + (offset or 0) < WALKED and order_by in (None, *WALKED_ORDERS):
-                walked = self._walked(connection, where, order_by, order_desc, limit, offset or 0)
-                if walked is not None:
-                    return walked
             return read(connection, query)
+
+    def found(
+        self,
+        sought: Sought,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        order_by: str | None = None,
+        order_desc: bool = False,
+    ) -> builtins.list[Details]:
+        """The same as :meth:`list` for conditions on metadata; a page of what many documents share is found quickly."""
+        access.check(self._db, access.READ)
+        checked(limit, offset)
+        if limit and limit + (offset or 0) < WALKED and order_by in (None, *WALKED_ORDERS):
+            with self._db.connection() as connection:
+                walked = self._walked(connection, sought, order_by, order_desc, limit, offset or 0)
+            if walked is not None:
+                return walked
+        return self.list(
+            sought.met, limit=limit, offset=offset, order_by=order_by, order_desc=order_desc, few=bool(sought.rows)
+        )
 
     def _walked(
         self,
         connection: Connection,
-        where: Sequence[ColumnElement[bool]],
+        sought: Sought,
         order_by: str | None,
         order_desc: bool,
         limit: int,
@@ -142,9 +160,10 @@ class DocumentService(Duplicates):
         The first documents of the basket in the order that is asked for are walked through: when a page's number of
         them meet the conditions, it is the page, whatever comes behind them.
         """
-        enough = select(literal(1)).where(self._here(few=True), *where).limit(MANY)
-        if connection.execute(select(func.count()).select_from(enough.subquery())).scalar_one() < MANY:
-            return None
+        for rows in sought.rows:
+            counted = select(func.count()).select_from(rows.limit(MANY).subquery())
+            if connection.execute(counted).scalar_one() < MANY:
+                return None
         if order_by is None:
             order_by, order_desc = "created_at", True
         column = _document.c[order_by]
@@ -153,7 +172,7 @@ class DocumentService(Duplicates):
         end = connection.execute(select(column).where(here).order_by(ordered).offset(WALKED).limit(1)).scalar()
         near = () if end is None else (column >= end if order_desc else column <= end,)
         query = paged(
-            self._query(*near, *where),
+            self._query(*near, sought.near),
             ORDERS,
             order_by=order_by,
             order_desc=order_desc,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Select,
     and_,
     delete,
     exists,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -136,20 +138,30 @@ def write(connection: Connection, document_id: str, values: Mapping[str, Value],
         connection.execute(_UPSERT[connection.dialect.name], list(rows(document_id, values, user_id, now())))
 
 
-def having(metadata: Mapping[str, Any] | str) -> ColumnElement[bool]:
-    """The condition that a document carries all these values, each under its key; of a text: under any key."""
-    if isinstance(metadata, str):
-        text = json.dumps(metadata)
-        return DocumentRow.id.in_(equal(None, text[:INDEXED_VALUE], text))
-    return and_(
-        *(
-            DocumentRow.id.in_(equal(key, value.json[:INDEXED_VALUE], value.json))
-            for key, value in encoded(metadata).items()
-        )
+class Sought(NamedTuple):
+    """The condition that documents meet conditions on their metadata, in two ways that mean the same."""
+
+    met: ColumnElement[bool]  # looks the documents up through the metadata: for what few documents have
+    near: ColumnElement[bool]  # looks at the metadata of a document that is at hand: for what many have
+    rows: Sequence[Select[tuple[str]]]  # ids of the documents that meet each, as far as an index finds them
+
+
+def _sought(rows: Sequence[Select[tuple[str]]], *others: ColumnElement[bool]) -> Sought:
+    at_hand = (query.where(_table.c.document_id == DocumentRow.id).exists() for query in rows)
+    return Sought(
+        and_(true(), *(DocumentRow.id.in_(query) for query in rows), *others), and_(true(), *at_hand, *others), rows
     )
 
 
-def equal(key: Any, start: Any, value: Any) -> Any:
+def having(metadata: Mapping[str, Any] | str) -> Sought:
+    """That a document carries all these values, each under its key; of a text: under any key."""
+    if isinstance(metadata, str):
+        text = json.dumps(metadata)
+        return _sought([equal(None, text[:INDEXED_VALUE], text)])
+    return _sought([equal(key, value.json[:INDEXED_VALUE], value.json) for key, value in encoded(metadata).items()])
+
+
+def equal(key: Any, start: Any, value: Any) -> Select[tuple[str]]:
     """The documents that have a value under a key, or under any; ``start``: as much of it as the index holds."""
     query = select(_table.c.document_id).where(
         # Both: the first part is what the index holds, the second is the truth.
@@ -161,12 +173,13 @@ def equal(key: Any, start: Any, value: Any) -> Any:
     return query if key is None else query.where(_table.c.key == key)
 
 
-def meeting(conditions: Iterable[Condition]) -> ColumnElement[bool]:
-    """The condition that a document meets all of these. See :meth:`docex.docbasket.DocBasket.find_documents_where`.
+def meeting(conditions: Iterable[Condition]) -> Sought:
+    """That a document meets all of these. See :meth:`docex.docbasket.DocBasket.find_documents_where`.
 
     :raises QueryRejected: an operator is not known, or cannot compare such a value.
     """
-    met: list[ColumnElement[bool]] = []
+    rows: list[Select[tuple[str]]] = []
+    others: list[ColumnElement[bool]] = []
     ranges: dict[
         tuple[str, str], list[ColumnElement[bool]]
     ] = {}  # of one key and kind of value, to be looked up at once
@@ -174,11 +187,19 @@ def meeting(conditions: Iterable[Condition]) -> ColumnElement[bool]:
         if operator in _COMPARED:
             column = _compared(key, operator, value)
             ranges.setdefault((key, column.name), []).append(column.op(operator)(_bound(value)))
+        elif operator == "=":
+            rows += having({key: value}).rows
+        elif operator == "prefix":
+            rows.append(_beginning(key, value))
         else:
-            met.append(_met(key, operator, value))
+            others.append(_met(key, operator, value))
     for (key, _), bounds in ranges.items():
-        met.append(DocumentRow.id.in_(select(_table.c.document_id).where(_table.c.key == key, *bounds)))
-    return and_(*met)
+        rows.append(_of_key(key, *bounds))
+    return _sought(rows, *others)
+
+
+def _of_key(key: str, *bounds: ColumnElement[bool]) -> Select[tuple[str]]:
+    return select(_table.c.document_id).where(_table.c.key == key, *bounds)
 
 
 def _compared(key: str, operator: str, value: Any) -> Column[Any]:
@@ -202,10 +223,11 @@ def _met(key: str, operator: str, value: Any) -> ColumnElement[bool]:
     of_document = exists().where(_table.c.document_id == DocumentRow.id, _table.c.key == key)
     if operator == "exists":
         return of_document if value or value is None else not_(of_document)
-    if operator == "=":
-        return having({key: value})
-    if operator == "!=":
-        return and_(of_document, not_(having({key: value})))
+    return and_(of_document, not_(having({key: value}).met))
+
+
+def _beginning(key: str, value: Any) -> Select[tuple[str]]:
+    _key(key)
     if not isinstance(value, str) or not 0 < len(value) <= INDEXED_VALUE:
         raise QueryRejected(f"{key} prefix {value!r}", f"a prefix is text of 1 to {INDEXED_VALUE} characters.")
     prefix = _word(value) or ""
@@ -213,7 +235,7 @@ def _met(key: str, operator: str, value: Any) -> ColumnElement[bool]:
     end = _after(prefix)
     if end is not None:
         bounds.append(_table.c.word < end)
-    return DocumentRow.id.in_(select(_table.c.document_id).where(_table.c.key == key, *bounds))
+    return _of_key(key, *bounds)
 
 
 def _after(prefix: str) -> str | None:

@@ -10,7 +10,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 Content = bytes | str | Mapping[str, Any] | BinaryIO
 
@@ -89,4 +89,4 @@ def stream_of(content: Content) -> BinaryIO:
         content = json.dumps(dict(content)).encode()
     if isinstance(content, bytes | bytearray | memoryview):
         return io.BytesIO(content)
-    return cast("BinaryIO", content)
+    return content

@@ -34,10 +34,8 @@ class FileSystemStorage(AbstractStorage):
 
     def get_path(self, key: str) -> Path:
         """Where the file of a path is, or would be. :raises KeyRejected: the path leaves the directory."""
-        parts = key.split("/") if isinstance(key, str) else []
-        if not parts or any(
-            part in ("", ".", "..") or "\0" in part or part.startswith((TEMPORARY, BESIDE)) for part in parts
-        ):
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or "\0" in part or part.startswith((TEMPORARY, BESIDE)) for part in parts):
             raise KeyRejected(key, _ALLOWED)
         path = self.base_path
         for part in parts:

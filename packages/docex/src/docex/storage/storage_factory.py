@@ -26,7 +26,7 @@ class StorageFactory:
     _registered: ClassVar[dict[str, type[AbstractStorage]]] = {}
 
     @classmethod
-    def register_storage(cls, name: str, storage_class: type[AbstractStorage]) -> None:
+    def register_storage(cls, name: str, storage_class: object) -> None:
         """Make a class known in this process under a name. :raises ConfigurationError: it is no storage."""
         if not inspect.isclass(storage_class) or not issubclass(storage_class, AbstractStorage):
             raise ConfigurationError(f"storage {name!r}", "its class must derive from AbstractStorage.")
