@@ -188,7 +188,17 @@ class StatusRefused(TenantError):
 
     def __str__(self) -> str:
         slug, present, wanted = self.args
-        return f"Tenant '{slug}' cannot become {wanted}: its status is {present}."
+        text = f"Tenant '{slug}' cannot become {wanted}: its status is {present}."
+        if present == wanted:
+            return f"{text[:-1]} already."
+        first = {
+            "provisioning": "`tenant migrate --slug {}` finishes it.",
+            "failed": "`tenant migrate --slug {}` finishes it.",
+            "archived": "`tenant unarchive {}` makes it again.",
+        }
+        if wanted == "deleting":
+            first = dict.fromkeys(("active", "suspended"), "`tenant archive {}` puts it aside first.")
+        return f"{text} {first[present].format(slug)}" if present in first else text
 
 
 class NotReady(TenantError):
