@@ -75,7 +75,7 @@ def test_a_deploy_is_paused_by_a_signal_and_resumed(notes: Path) -> None:
     assert resumed["rollout"]["counts"] == {"done": 5}
     shown = run(notes, "rollout", "show").stdout
     assert "status: done" in shown
-    assert shown.count("\tdone\t0003 ") == 5
+    assert shown.count("\tdone\t0003 -> 0004 ") == 5
 
 
 def test_options_that_make_no_sense_together_are_wrong_usage(notes: Path) -> None:

@@ -173,18 +173,13 @@ class Lifecycle:
             raise NotConfirmed(slug, confirm)
         tenant = self.registry.get(slug)
         with self.store.lock(slug, wait=False):
-            schema = self.store.control_schema
             if tenant.status is TenantStatus.DELETING:
                 report = self.registry.options(tenant, kind="delete")
                 status = None
             else:
                 tenant.require(TenantStatus.DELETING)
                 report, status = self._report(tenant).details(), TenantStatus.DELETING
-            archives = [
-                Path(operation.options["file"])
-                for operation in operations_of(self.registry, schema, tenant)
-                if operation.kind == "archive" and "file" in operation.options
-            ]
+            archives = self._archives(tenant)
             operation = self.registry.open_operation(tenant, "delete", status=status, wait=False, options=report)
             work = self._work(tenant, "delete", operation)
             with work.outcome("tenant.delete"):
@@ -201,7 +196,6 @@ class Lifecycle:
 
     def _report(self, tenant: Tenant) -> Erasure:
         removed: list[dict[str, Any]] = []
-        schema = self.store.control_schema
         for place in (tenant, remains(tenant)):
             removed += self._counted(place)
         if tenant.role is not None:
@@ -211,13 +205,16 @@ class Lifecycle:
             if files:
                 size = sum(kept.size for kept in files)
                 removed.append({"what": "files", "where": provider.name, "files": len(files), "bytes": size})
-        for operation in operations_of(self.registry, schema, tenant):
-            path = Path(operation.options["file"]) if operation.kind == "archive" else None
-            if path is not None and path.exists():
-                removed.append(_of_file(path))
+        removed += [_of_file(path) for path in self._archives(tenant) if path.exists()]
         made = self.registry.audit_entries(tenant.slug, action="tenant.backup", limit=1_000)
         files_left = {str(entry.details["file"]) for entry in made if "file" in entry.details}
         return Erasure(tenant.slug, removed, sorted(path for path in files_left if Path(path).exists()))
+
+    def _archives(self, tenant: Tenant) -> list[Path]:
+        """Every file that it was ever archived to."""
+        done = operations_of(self.registry, self.store.control_schema, tenant)
+        named = [each.options["file"] for each in done if each.kind == "archive" and "file" in each.options]
+        return [Path(file) for file in dict.fromkeys(named)]
 
     def _counted(self, tenant: Tenant) -> list[dict[str, Any]]:
         try:

@@ -379,7 +379,8 @@ def _outcome_line(outcome: Outcome) -> str:
     took = f" {outcome.seconds:.3f} s" if outcome.seconds is not None else ""
     waited = f" (waited {outcome.lock_wait:.3f} s)" if outcome.lock_wait and outcome.lock_wait >= 0.001 else ""
     error = f": {one_line(outcome.error)}" if outcome.error else ""
-    return f"{outcome.slug}\t{outcome.status.value}\t{outcome.base or 'base'}{took}{waited}{error}"
+    reached = f" -> {outcome.revision or 'base'}" if outcome.status.value == "done" else ""
+    return f"{outcome.slug}\t{outcome.status.value}\t{outcome.base or 'base'}{reached}{took}{waited}{error}"
 
 
 def _print_preflight(found: Preflight, as_json: bool) -> None:
@@ -396,7 +397,8 @@ def _print_preflight(found: Preflight, as_json: bool) -> None:
         print(way.sql if way.plan is not None else f"-- not possible: {one_line(way.reason or '')}")
     for trial in found.trials:
         said = f"failed: {one_line(trial.error)}" if trial.error else f"{trial.seconds:.3f} s"
-        print(f"-- tried on {trial.slug} ({trial.size / 1e6:,.1f} MB) and undone: {said}")
+        size = f"{trial.size / 1e6:,.1f} MB" if trial.size >= 1e6 else f"{trial.size / 1e3:,.0f} KB"
+        print(f"-- tried on {trial.slug} ({size}) and undone: {said}")
     if found.seconds is not None:
         least, most = found.seconds
         print(f"-- about {least:,.2f} to {most:,.2f} s with {found.jobs} at once")

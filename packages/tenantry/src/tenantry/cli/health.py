@@ -37,7 +37,7 @@ def add_doctor(app: typer.Typer, open_tenancy: Callable[[], Tenancy]) -> None:
             print(f"{finding.kind}\t{one_line(finding.subject)}\t{one_line(finding.text)}")
             print(f"\tmend: {one_line(finding.mend)}")
         if findings:
-            say(f"{len(findings)} findings.")
+            say(f"{len(findings)} finding{'' if len(findings) == 1 else 's'}.")
             raise typer.Exit(1)
         say("Nothing found.")
 
@@ -81,7 +81,7 @@ def _print(report: DriftReport) -> None:
     for drift in report.classes:
         shown = ", ".join(drift.tenants[:SHOWN])
         more = f" and {len(drift.tenants) - SHOWN} more" if len(drift.tenants) > SHOWN else ""
-        print(f"{drift.key}  {len(drift.tenants)} tenants at {drift.revision or 'base'}: {shown}{more}")
+        print(f"{drift.key}  {_tenants(len(drift.tenants))} at {drift.revision or 'base'}: {shown}{more}")
         for difference in drift.differences:
             print(f"  {one_line(str(difference))}")
         if drift.repair is None:
@@ -91,7 +91,12 @@ def _print(report: DriftReport) -> None:
                 print(f"  repair: {one_line(statement)};")
     for slug, error in report.unread.items():
         say(f"error: {slug}: {error}")
-    say(f"{report.checked} tenants compared, {sum(len(drift.tenants) for drift in report.classes)} differ.")
+    differ = sum(len(drift.tenants) for drift in report.classes)
+    say(f"{_tenants(report.checked)} compared, {differ} {'differs' if differ == 1 else 'differ'}.")
+
+
+def _tenants(count: int) -> str:
+    return f"{count} tenant{'' if count == 1 else 's'}"
 
 
 def _told(report: DriftReport) -> dict[str, Any]:

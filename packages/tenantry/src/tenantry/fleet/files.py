@@ -9,6 +9,7 @@ finds the work done, and writes it down.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from tenantry.stores.sqlite import SqliteFiles
 
 BATCH = 50  # tenants whose outcome is written at once
 BATCH_SECONDS = 0.5  # ... or after this time
+
+_THERE = re.compile(r"(?:table|index|view|trigger) \"?([^ \"]+)\"? already exists")
 
 Admit = Callable[[Task], str]  # yes, busy, gone, stopped
 Keep = Callable[[list[Result]], None]  # writes what was done into the registry
@@ -156,7 +159,10 @@ def failure(task: Task, error: sqlite3.Error, index: int, seconds: float, waited
 
 
 def subject(message: str) -> str | None:
-    """What SQLite's message is about: it names columns and tables after its last colon."""
+    """What SQLite's message is about: it names columns and tables after its last colon, or what there is already."""
+    there = _THERE.match(message)
+    if there is not None:
+        return there[1]
     _, colon, name = message.rpartition(": ")
     return name if colon else None
 

@@ -94,7 +94,8 @@ class FailureGroup:
 
     def __str__(self) -> str:
         count = len(self.slugs)
-        about = f"{self.sqlstate or 'error'} on {self.object}" if self.object else self.sqlstate or self.error
+        told = ": ".join(filter(None, (self.sqlstate, self.error)))  # such a group has one text
+        about = f"{self.sqlstate or 'error'} on {self.object}" if self.object else told
         named = ", ".join(self.slugs[:SHOWN]) + (", ..." if count > SHOWN else "")
         return f"{count} tenant{'s' if count != 1 else ''}: {about} ({named})"
 
