@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from docex import DocEX, UserContext
+from docex import DocEX, UserContext, directories
 from docex.docbasket import DocBasket
 from docex.errors import (
     AccessDenied,
@@ -149,6 +149,26 @@ def test_a_directory_is_added_in_batches_and_again(basket: DocBasket, anywhere: 
     ]  # fmt: skip
     with pytest.raises(DocumentRejected, match="no such directory"):
         basket.add_directory(anywhere.directory / "nothing")
+
+
+def test_of_a_directory_as_many_files_are_added_as_fit(
+    docex: DocEX, basket: DocBasket, anywhere: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch behind the one that does not fit is stored already then, and leaves nothing either."""
+    monkeypatch.setattr(directories, "FILES", 3)
+    root = anywhere.directory / "in"
+    root.mkdir()
+    for number in range(12):
+        (root / f"{number:02}.bin").write_bytes(b"\0%d" % (number % 10))
+    docex.set_quota(max_documents=5)
+    with pytest.raises(QuotaExceeded):
+        basket.add_directory(root)
+    assert names(basket.list_documents(order_by="name")) == [f"{number:02}.bin" for number in range(5)]
+    assert docex.fsck(older_than=0).findings == []
+    docex.set_quota()
+    report = basket.add_directory(root)
+    assert (len(report.added), len(report.duplicates)) == (7, 5)
+    assert docex.fsck(older_than=0, verify=True).findings == []
 
 
 def test_bad_values_leave_nothing(docex: DocEX, basket: DocBasket) -> None:
