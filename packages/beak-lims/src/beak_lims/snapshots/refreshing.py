@@ -143,19 +143,24 @@ def touched(session: Session, scope: Scope, laboratories: Collection[str]) -> di
     return counts
 
 
-def runs_of(session: Session) -> list[Run]:
-    """The runs of the tenant, newest first."""
+def runs_of(session: Session, laboratories: Collection[str] | None = None) -> list[Run]:
+    """The runs of the tenant, newest first; of these laboratories, where some are named, and their rows alone."""
     found = session.execute(
         text(
-            "SELECT run_uid, min(taken_at) AS at, occasion, count(*) AS rows, taken_by, reason FROM snapshot"
-            " WHERE run_uid IS NOT NULL GROUP BY run_uid, occasion, taken_by, reason ORDER BY at DESC, run_uid DESC"
-        )
+            "SELECT run_uid, min(taken_at) AS at, occasion, count(*) AS rows, taken_by, reason FROM snapshot s"
+            f" WHERE run_uid IS NOT NULL AND {_OF_LABS} GROUP BY run_uid, occasion, taken_by, reason"
+            " ORDER BY at DESC, run_uid DESC"
+        ),
+        {"laboratories": None if laboratories is None else list(laboratories)},
     )
     return [Run(*row) for row in found]
 
 
-def revert(session: Session, context: LabContext, run_uid: str, reason: str) -> Reverted:
-    """Give every row of a run the version that it had before, as a new version.
+def revert(
+    session: Session, context: LabContext, run_uid: str, reason: str, laboratories: Collection[str] | None = None
+) -> Reverted:
+    """Give every row of a run the version that it had before, as a new version; those of these laboratories alone,
+    where some are named.
 
     Rows that got another version since are left as they are. A revert is a run too, and can be reverted.
 
@@ -165,6 +170,7 @@ def revert(session: Session, context: LabContext, run_uid: str, reason: str) -> 
     own_uid = new_uid()
     given = {
         "of": run_uid,
+        "laboratories": None if laboratories is None else list(laboratories),
         "run_uid": own_uid,
         "reason": reason,
         "occasion": Occasion.REVERT.value,
@@ -172,7 +178,8 @@ def revert(session: Session, context: LabContext, run_uid: str, reason: str) -> 
         "user_uid": context.user_uid,
     }
     session.flush()
-    total = session.execute(text("SELECT count(*) FROM snapshot WHERE run_uid = :of"), given).scalar_one()
+    counted = text(f"SELECT count(*) FROM snapshot s WHERE run_uid = :of AND {_OF_LABS}")
+    total = session.execute(counted, given).scalar_one()
     if not total:
         raise ChangeRefused(f"No run {run_uid!r} renewed anything here. The refresh printed its run; it is 32 digits.")
     reverted = sum(session.execute(statement, given).scalar_one() for statement in _REVERT)
@@ -185,6 +192,7 @@ def revert(session: Session, context: LabContext, run_uid: str, reason: str) -> 
 # What is not submitted yet, for the plain refreshes.
 _WORK: dict[str, Any] = {"open": [state.value for state in OPEN], "pending": ResultState.PENDING.value}
 _LABS = "laboratory_uid = ANY (:laboratories)"
+_OF_LABS = "(CAST(:laboratories AS text[]) IS NULL OR s.laboratory_uid = ANY (CAST(:laboratories AS text[])))"
 
 # Of each kind: the rows that a plain refresh takes, those that a hard one takes, and what their documents need.
 _ROWS = {
@@ -317,7 +325,7 @@ def _reverting(subject: Subject) -> Any:
             FROM snapshot s JOIN {subject.value} t ON t.uid = s.subject_uid
             JOIN snapshot b ON b.subject_uid = s.subject_uid AND b.version = s.version - 1
             JOIN snapshot_content c ON c.hash = b.content_hash
-            WHERE s.run_uid = :of AND s.subject_type = '{subject.value}' AND s.version = {current}
+            WHERE s.run_uid = :of AND {_OF_LABS} AND s.subject_type = '{subject.value}' AND s.version = {current}
             FOR UPDATE OF t
         ),
         versions AS ({_INSERT.format(subject=subject.value)}),

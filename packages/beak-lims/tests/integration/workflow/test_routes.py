@@ -247,3 +247,42 @@ def test_another_laboratory_sees_and_changes_nothing(installation: Installation,
     manager.refused(422, "POST", "/worksheets", {"worksheet_template_uid": template["uid"]})
     assert elsewhere.laboratory_uid != bench.laboratory_uid
     assert hand.get(f"/samples/{uid}")["status"] == "received"
+
+
+def test_set_up_is_renewed_in_one_laboratory_and_taken_back(
+    installation: Installation, bench: Bench, hand: Actor, scientist: Actor, manager: Actor
+) -> None:
+    [sample] = register(hand, bench, "pot")["samples"]
+    version = manager.get(f"/samples/{sample['uid']}")["results"][0]["snapshot_version"]
+    admin, neighbour = installation.actor(), installation.actor(laboratory="Second")
+    renamed = {"name": f"Renamed {sample['sample_id']}"}
+    before = {"name": admin.get(f"/analyses/{bench.uids['pot']}")["name"]}
+    admin.ok("PATCH", f"/analyses/{bench.uids['pot']}", renamed)
+    try:
+        hand.refused(403, "POST", "/snapshots/refresh", {})
+        elsewhere = neighbour.post("/snapshots/refresh", {})
+        assert sum(elsewhere["seen"].values()) == 0
+        done = admin.post("/snapshots/refresh", {"reason": "A better name"})
+        assert done["renewed"]["analysis_result"] >= 1
+
+        def versions() -> list[dict[str, Any]]:
+            return list(manager.get(f"/results/{sample['results'][0]['uid']}/snapshots"))
+
+        assert sorted(one["version"] for one in versions())[-1] == version + 1
+        assert admin.get("/snapshots/runs")[0] | {"at": None} == {
+            "run_uid": done["run_uid"],
+            "at": None,
+            "occasion": "refresh",
+            "rows": sum(done["renewed"].values()),
+            "taken_by": admin.user_name,
+            "reason": "A better name",
+        }
+        path, why = f"/snapshots/runs/{done['run_uid']}/revert", {"reason": "Too early"}
+        assert neighbour.get("/snapshots/runs") == []
+        neighbour.refused(409, "POST", path, why)
+        scientist.refused(403, "POST", path, why)
+        assert admin.post(path, why)["reverted"] == sum(done["renewed"].values())
+        admin.refused(422, "POST", "/snapshots/hard-refresh", {})
+        assert admin.post("/snapshots/hard-refresh", {"reason": "All of it"})["seen"]["sample"] > 1
+    finally:
+        admin.ok("PATCH", f"/analyses/{bench.uids['pot']}", before)

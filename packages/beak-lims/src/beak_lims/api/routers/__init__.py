@@ -17,6 +17,7 @@ from beak_lims.api.routers import (
     results,
     samples,
     setup,
+    snapshots,
     users,
     worksheets,
 )
@@ -37,6 +38,7 @@ ROUTERS: tuple[LabRouter, ...] = (
     worksheets.router,
     microbiology.router,
     reports.router,
+    snapshots.router,
     imports.router,
     audit.router,
 )
