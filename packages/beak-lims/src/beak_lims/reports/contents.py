@@ -69,6 +69,12 @@ def contents(
     }
 
 
+def logo_of(session: Session, laboratory_uid: str) -> str | None:
+    """The logo of the letterhead. It is not repeated in what a report says: the PDF holds it."""
+    of_laboratory = select(Laboratory.organization_uid).where(Laboratory.uid == laboratory_uid).scalar_subquery()
+    return session.scalar(select(Organization.logo).where(Organization.uid == of_laboratory))
+
+
 def range_of(judgement: Mapping[str, Any] | None) -> str:
     """The range by which a result was judged, as it is printed."""
     specification = (judgement or {}).get("specification")

@@ -6,6 +6,7 @@ empty boxes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -18,6 +19,7 @@ from fpdf.fonts import FontFace
 
 FONT = "Roboto"
 MARGIN = 15.0  # millimetres
+LOGO_WIDTH, LOGO_HEIGHT = 40.0, 18.0  # millimetres; it keeps its proportions within them
 SMALL, BODY, LARGE = 7.5, 9.0, 13.0  # points
 WIDTHS = (46, 40, 11, 20, 33, 30)  # of the columns of results, in parts of the page's width
 HEADINGS = ("Analysis", "Result", "Flag", "Unit", "Reference range", "Method")
@@ -36,9 +38,10 @@ def _font(style: str) -> str:
 class _Page(FPDF):
     """A4 with the letterhead on top and the page's number below."""
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
+    def __init__(self, told: Mapping[str, Any], logo: bytes | None) -> None:
         super().__init__(format="A4")
         self._told = told
+        self._logo = logo
         self.set_margin(MARGIN)
         self.set_auto_page_break(True, margin=22)
         self.alias_nb_pages("{nb}")
@@ -48,6 +51,9 @@ class _Page(FPDF):
     def header(self) -> None:
         """The letterhead."""
         told = self._told["laboratory"]
+        if self._logo is not None:
+            box = (self.w - self.r_margin - LOGO_WIDTH, self.t_margin, LOGO_WIDTH, LOGO_HEIGHT)
+            self.image(io.BytesIO(self._logo), *box, keep_aspect_ratio=True)
         self.line_of(told["name"], size=LARGE, bold=True)
         if told["organization"] != told["name"]:
             self.line_of(told["organization"])
@@ -56,6 +62,8 @@ class _Page(FPDF):
         reach = "   ".join(filter(None, (told["address"], told["phone"], told["email"])))
         if reach:
             self.line_of(reach.replace("\n", ", "), size=SMALL, grey=True)
+        if self._logo is not None:  # the line is drawn below it
+            self.set_y(max(self.get_y(), self.t_margin + LOGO_HEIGHT))
         self.set_draw_color(*LINES)
         self.line(self.l_margin, self.get_y() + 1, self.w - self.r_margin, self.get_y() + 1)
         self.ln(4)
@@ -81,9 +89,11 @@ class _Page(FPDF):
         self.set_text_color(0, 0, 0)
 
 
-def printed(told: Mapping[str, Any], at: datetime) -> tuple[bytes, int]:
-    """The PDF and the number of its pages. ``at`` is written into it as the time of its making."""
-    page = _Page(told)
+def printed(told: Mapping[str, Any], at: datetime, logo: bytes | None = None) -> tuple[bytes, int]:
+    """The PDF and the number of its pages. ``at`` is written into it as the time of its making; ``logo``, a PNG or JPEG
+    that :mod:`beak_lims.reports.logo` has checked, stands on the right of the letterhead.
+    """
+    page = _Page(told, logo)
     page.set_creation_date(at)
     page.set_title(f"{told['title']} {told['sample']['sample_id']}")
     page.set_producer("Beak LIMS")

@@ -24,6 +24,7 @@ from beak_lims.models import (
     user_laboratory,
 )
 from beak_lims.models.organization import DEFAULT_SETUP_NAME
+from beak_lims.reports.logo import picture_of as check_logo
 
 
 def organisation(session: Session) -> Organization:
@@ -80,7 +81,12 @@ def add_laboratory(session: Session, context: LabContext, values: Mapping[str, A
 
 
 def change(session: Session, row: Any, values: Mapping[str, Any]) -> None:
-    """Give a row these values. :raises ReferenceRejected: the manager is no user of the laboratory."""
+    """Give a row these values.
+
+    :raises ReferenceRejected: the manager is no user of the laboratory. :raises InputRejected: the logo is no picture.
+    """
+    if values.get("logo") is not None:
+        check_logo(values["logo"])
     manager = values.get("lab_manager_uid")
     if manager is not None:
         assigned = select(user_laboratory).where(

@@ -16,7 +16,8 @@ from sqlalchemy import select
 from beak_lims.errors import ChangeRefused, DecryptionFailed
 from beak_lims.inputs import parse_name
 from beak_lims.models import ReportImpress, ReportState, Sample
-from beak_lims.reports.contents import contents
+from beak_lims.reports.contents import contents, logo_of
+from beak_lims.reports.logo import picture_of
 from beak_lims.services.following import move
 from beak_lims.services.house_rules import house_rules, now
 from beak_lims.services.results import rejudge
@@ -137,7 +138,8 @@ def _issue(
         earlier = row(session, Sample, supersedes.sample_uid)
         told["supersedes"] = f"report no. {supersedes.issue} of sample {earlier.sample_id}"
         told["reason"] = reason
-    pdf, pages = printed(told, at)
+    logo = logo_of(session, rules.laboratory_uid)
+    pdf, pages = printed(told, at, None if logo is None else picture_of(logo))
     report = ReportImpress(
         laboratory_uid=sample.laboratory_uid,
         sample_uid=sample.uid,

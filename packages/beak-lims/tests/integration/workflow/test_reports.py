@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 
 import pytest
+from PIL import Image
 from pypdf import PdfReader
 from sqlalchemy import select
 
@@ -197,6 +199,24 @@ def test_long_report_counts_its_pages_and_repeats_its_headings(bench: Bench) -> 
     assert "Żółć Ω 89" in text
     assert "Заметка" in text
     assert printed(told, at)[0] == pdf
+
+
+def test_letterhead_bears_the_logo_and_nothing_else_is_taken_for_one(bench: Bench) -> None:
+    drawn = io.BytesIO()
+    Image.new("RGB", (80, 40), "navy").save(drawn, "PNG")
+    logo = f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    admin = bench.installation.actor()
+    for wrong in ("logo.png", "data:image/png;base64,AAAA", logo.replace("png", "jpeg"), logo[:80]):
+        assert "Logo" in admin.refused(400, "PATCH", "/organisation", {"logo": wrong})
+    assert admin.ok("PATCH", "/organisation", {"logo": logo})["logo"] == logo
+    try:
+        with bench.at_work("cat") as (session, context):
+            [report] = publish_samples(session, context, [bench.approved(glu="4.4").samples[0].uid])
+            [image] = PdfReader(io.BytesIO(pdf_of(report))).pages[0].images
+            assert image.image is not None
+            assert image.image.size == (80, 40)
+    finally:
+        admin.ok("PATCH", "/organisation", {"logo": None})
 
 
 def test_tampered_pdf_is_not_handed_out(bench: Bench) -> None:

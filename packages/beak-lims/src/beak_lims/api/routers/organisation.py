@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Body, Depends
+from pydantic import Field
 
 from beak_lims.api.crud import Noun, row_of, schemas_of, typed
 from beak_lims.api.doors import Work, permit
@@ -12,11 +13,13 @@ from beak_lims.api.fields import Uid
 from beak_lims.api.paging import LISTED, Page, Paged
 from beak_lims.api.routing import LabRouter
 from beak_lims.models import Laboratory, LaboratorySetting, Organization, OrganizationSetting
+from beak_lims.reports.logo import MAX_TEXT
 from beak_lims.services import organisation
 
 router = LabRouter(tags=["organisation"])
 
-ORGANISATION = Noun(Organization, "/organisation", "ORGANISATION", hidden=("setup_name",))
+Logo = Annotated[str, Field(max_length=MAX_TEXT, description="A PNG or JPEG as a `data:` URL, for the letterhead")]
+ORGANISATION = Noun(Organization, "/organisation", "ORGANISATION", hidden=("setup_name",), fields={"logo": Logo})
 ORGANISATION_SETTING = Noun(OrganizationSetting, "/organisation/settings", "ORGANISATION", hidden=("organization_uid",))
 LABORATORY = Noun(Laboratory, "/laboratories", "LABORATORY", hidden=("organization_uid",))
 LABORATORY_SETTING = Noun(LaboratorySetting, "/laboratories/{uid}/settings", "LABORATORY")
