@@ -54,6 +54,13 @@ def test_digest_needs_the_key_and_keeps_its_parts_apart() -> None:
     assert OLD not in repr(ring)
 
 
+def test_without_a_secret_key_every_process_signs_with_the_same_one(tmp_path: Path) -> None:
+    """Else each worker would refuse the others' tokens, and a restart would log everybody out."""
+    first, second = (keyring_of(settings(tmp_path)).signing_key("tokens") for _ in range(2))
+    assert first == second
+    assert keyring_of(settings(tmp_path, SECRET_KEY="x" * 40)).signing_key("tokens") != first
+
+
 def settings(home: Path, **given: str) -> Settings:
     return Settings(_env_file=None, BEAK_HOME=home, **given)  # type: ignore[call-arg, arg-type]
 

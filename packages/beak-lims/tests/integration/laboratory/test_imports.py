@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from beak_lims.api.importing import MAX_CELL, MAX_ROWS
+
 from ...conftest import API, Actor, Installation
 
 CLIENTS = """code,name,email,country_code,consent_sms
@@ -31,6 +33,15 @@ def send(actor: Actor, what: str, text: str | bytes, status: int = 200, **query:
     answer: httpx.Response = actor.client.post(url, content=content, headers=headers, params=query)
     assert answer.status_code == status, answer.text
     return answer.json()
+
+
+def test_file_beyond_the_limits_is_refused_before_anything_is_read(admin: Actor) -> None:
+    rows = "".join(f"C{number},Clinic {number}\n" for number in range(MAX_ROWS + 1))
+    told = send(admin, "clients", f"code,name\n{rows}", 400, partial="true")["detail"]
+    assert f"more than {MAX_ROWS} rows" in told
+    cell = send(admin, "clients", f"code,name\nC1,{'x' * (MAX_CELL + 1)}\n", 400)["detail"]
+    assert "The file" in cell
+    assert admin.get("/clients", params={"q": "Clinic 1"}) == []
 
 
 def reasons(report: Any) -> list[tuple[int, str, str]]:
