@@ -305,9 +305,9 @@ class SqliteFiles(Store):
                     # file system then writes the content and the name in one go.
                     os.link(draft, path)
                     linked = True
-                    sync(draft)
+                    site.sync()
                 else:
-                    sync(draft)
+                    site.sync()
                     os.rename(draft, path)
                 sync(path.parent)
                 if at_once:
@@ -443,6 +443,7 @@ class FileSite(Site):
         self._new = new
         self._tenants = False  # whether the connection follows the rules of the tenant's own sessions
         self._before = (0, 0)
+        self._synced = False  # whether the disk has all of the file
         self._laid: TemplateFile | None = None  # whose copy the file is, until a connection opens it
         self._engine: sa.Engine | None = None
         self._connection: sa.Connection | None = None
@@ -450,7 +451,7 @@ class FileSite(Site):
     @property
     def connection(self) -> sa.Connection:
         if self._connection is None:
-            self._laid = None
+            self._laid, self._synced = None, False
             if self._new and not self.file.exists():
                 os.close(os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
             # A new file is thrown away unless it is finished and synced, so it needs no journal of its own.
@@ -496,12 +497,15 @@ class FileSite(Site):
         self._laid = laid
 
     def adopt(self, file: Path, digest: str) -> bool:
-        """Make a file that was brought to this baseline before the new place; false when it is not there any more."""
+        """Make a file that was brought to this baseline before, and synced, the new place; false when it is not there
+        any more.
+        """
         template = self._store.template_path(digest)
         try:
             os.rename(file, self.file)
         except FileNotFoundError:
             return False
+        self._synced = True
         with suppress(FileNotFoundError):  # without its template, the file itself is asked what it holds
             self._laid = self._store.template_file(template)
         return True
@@ -547,6 +551,11 @@ class FileSite(Site):
 
     def record(self, write: Callable[[sa.Connection], None]) -> None:
         self.records.append(write)
+
+    def sync(self) -> None:
+        """Have the disk hold all of the file, unless it does."""
+        if not self._synced:
+            sync(self.file)
 
     def finish(self) -> None:
         """Keep the change. :raises StoreError: rows point at rows that are not there."""
