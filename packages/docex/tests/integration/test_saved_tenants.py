@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import boto3
 import pytest
 
@@ -66,6 +68,12 @@ def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere,
     assert read("acme-corp") == [b"Dear all", large]
     tenancy.archive.archive("copied", to=tmp_path / "archives")
     assert keys("copied") == []
+    files, tenant = BucketContents(DocEXConfig().validate().storage.s3), tenancy.get("acme-corp")
+    files.write(tenant, "content/ff/ffff", io.BytesIO(b"soon gone"))
+    with files.open(tenant, "content/ff/ffff") as content:
+        client.delete_object(Bucket=name, Key="acme-corp/live/content/ff/ffff")
+        with pytest.raises(StoreError, match="removed while it was read"):
+            content.read(1)
     tenancy.archive.rename("acme-corp", "new-corp")
     assert [key for key in keys("acme-corp") if "/own/" not in key] == []
     assert read("new-corp") == [b"Dear all", large]
@@ -73,6 +81,5 @@ def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere,
     tenancy.archive.delete("new-corp", confirm="new-corp")
     assert keys("new-corp") == []
     assert len(keys("acme-corp")) == 2  # what a basket keeps elsewhere stays there
-    files = BucketContents(DocEXConfig().validate().storage.s3)
     with pytest.raises(StoreError, match=f"s3://{name}/copied/live/content/ab/abcd"):
         files.open(tenancy.get("copied"), "content/ab/abcd")

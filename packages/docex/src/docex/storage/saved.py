@@ -7,6 +7,7 @@ itself stay where they are. Readable paths are links to contents, or copies of t
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -57,7 +58,7 @@ class BucketContents:
     def open(self, tenant: Tenant, path: str) -> IO[bytes]:
         """One of them, as it comes over the network."""
         with _as_store_error():
-            return self._storage(tenant).open(path)
+            return cast(IO[bytes], _Coming(self._storage(tenant).open(path)))
 
     def write(self, tenant: Tenant, path: str, content: IO[bytes]) -> None:
         """Keep a content; it is there whole or not at all."""
@@ -86,6 +87,24 @@ class BucketContents:
         from docex.storage.s3 import S3Storage  # S3's library is loaded where it is used
 
         return S3Storage(self._settings, tenant.slug)
+
+
+class _Coming(io.RawIOBase):
+    """An object as it comes; that it breaks off is an error of the operation too."""
+
+    def __init__(self, content: BinaryIO) -> None:
+        self._content = content
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        with _as_store_error():
+            return self._content.read(size)
+
+    def close(self) -> None:
+        self._content.close()
+        super().close()
 
 
 @contextmanager
