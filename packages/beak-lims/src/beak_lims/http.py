@@ -6,29 +6,32 @@ Built from the settings once a worker process, by ``beak-lims server run``.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from beak_lims.api.app import Whole, lims_app
 from beak_lims.inputs import parse_email, parse_laboratory_name, parse_name
 from beak_lims.laboratories import add_laboratory
 from beak_lims.models.organization import DEFAULT_SETUP_NAME
-from beak_lims.modules import attributes_of, disable_module, enable_module, modules_of
+from beak_lims.modules import attributes_of, disable_module, enable_module, modules_in, modules_of
 from beak_lims.settings import load_settings
 from tenantry.http.app import Doors, platform_app
-from tenantry.http.bodies import Incoming, NewTenant, TenantRow, Text, tenant_of
+from tenantry.http.bodies import Incoming, NewTenant, TenantRow, TenantSummary, Text, tenant_of
 from tenantry.http.calls import Asking, Change, Changing, Done, answered
-from tenantry.http.platform import Provisioning
+from tenantry.http.platform import Provisioning, Summary
 from tenantry.http.problems import declared
 from tenantry.http.routes.tenants import Slug
 from tenantry.iam.matrix import Action
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from tenantry import Tenancy
     from tenantry.http.settings import HttpSettings
     from tenantry.tenant import Tenant
@@ -56,6 +59,13 @@ class NewOrganization(NewTenant):
     initial_lab_name: Text | None = Field(None, description="Default: `<name> Main Lab`")
     primary_industry: Industry | None = Field(None, description="Default: DEFAULT_PRIMARY_INDUSTRY, else clinical")
     enabled_modules: list[Module] = Field([], description="Those beside `core` and the industry's", max_length=20)
+
+
+class OrganizationSummary(TenantSummary):
+    """An organisation in a list."""
+
+    primary_industry: Industry
+    enabled_modules: list[Module]
 
 
 class NewLaboratory(Incoming):
@@ -89,14 +99,22 @@ def app(tenancy: Tenancy, settings: HttpSettings | None = None) -> FastAPI:
     return platform_app(tenancy, extensions=[laboratories, modules], settings=settings, title="Beak LIMS platform")
 
 
-def whole(tenancy: Tenancy, settings: HttpSettings | None = None) -> Whole:
-    """The platform's doors and the laboratories', counted together."""
-    platform = app(tenancy, settings)
-    observe, header = platform.state.platform.metrics.observe, load_settings().tenant_header_name
-    return Whole(platform, lims_app(tenancy, settings, observe=observe, header=header))
+def whole(tenancy: Tenancy, settings: HttpSettings | None = None) -> ASGIApp:
+    """The platform's doors and the laboratories', counted together, and open to pages of the origins that are set."""
+    platform, own = app(tenancy, settings), load_settings()
+    observe, header = platform.state.platform.metrics.observe, own.tenant_header_name
+    doors = Whole(platform, lims_app(tenancy, settings, observe=observe, header=header))
+    # No credentials: a token is sent on purpose, a cookie there is none.
+    return CORSMiddleware(
+        doors,
+        allow_origin_regex=own.cors_origin_regex,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "X-Laboratory-ID", "Idempotency-Key", "X-Request-ID", header],
+        expose_headers=["X-Request-ID", "Link", "X-Next-Cursor", "Location", "Retry-After"],
+    )
 
 
-def served() -> Whole:
+def served() -> ASGIApp:
     """The web application of a worker process that ``beak-lims server run`` began."""
     from beak_lims.tenancy import tenancy
     from tenantry.cli.serving import served_settings
@@ -113,6 +131,7 @@ def served() -> Whole:
 def laboratories(doors: Doors) -> None:
     """Add what the engine does not know: laboratories, and the first one of a new organisation."""
     doors.provisioning = Provisioning(NewOrganization, _details)
+    doors.summary = Summary(OrganizationSummary, _modules)
 
     @doors.router.post(
         "/tenants/{slug}/laboratories",
@@ -174,6 +193,11 @@ def modules(doors: Doors) -> None:
             return Done(tenant_of(switch(call.platform.tenancy, slug, module)))
 
         return await call.change(Change(name, Action.MODULES, slug, details={"module": module}), work)
+
+
+def _modules(slug: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    found = modules_in(slug, attributes)
+    return {"primary_industry": found.primary_industry, "enabled_modules": found.enabled_modules}
 
 
 def _details(body: NewOrganization) -> dict[str, Any]:

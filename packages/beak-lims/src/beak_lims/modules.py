@@ -65,7 +65,13 @@ def attributes_of(industry: str | None, modules: Iterable[str] = (), *, default:
 
 def modules_of(tenant: Tenant) -> Modules:
     """The modules of a tenant; one that was provisioned without any has the default ones."""
-    return _read(tenant.slug, tenant.attributes)
+    return modules_in(tenant.slug, tenant.attributes)
+
+
+def modules_in(slug: str, attributes: Mapping[str, Any]) -> Modules:
+    """The modules that a tenant's attributes tell of; the default ones where they tell of none."""
+    industry = attributes.get(INDUSTRY_KEY) or DEFAULT_INDUSTRY
+    return Modules(slug, industry, tuple(attributes.get(ENABLED_KEY) or _ordered({CORE, industry})))
 
 
 def enable_module(tenancy: Tenancy, slug: str, module: str) -> Tenant:
@@ -76,7 +82,7 @@ def enable_module(tenancy: Tenancy, slug: str, module: str) -> Tenant:
     parse_module(module)
 
     def change(attributes: Mapping[str, Any]) -> dict[str, Any]:
-        present = _read(slug, attributes)
+        present = modules_in(slug, attributes)
         if module in present.enabled_modules:
             return dict(attributes)
         enabled = _ordered({*present.enabled_modules, module})
@@ -93,7 +99,7 @@ def disable_module(tenancy: Tenancy, slug: str, module: str) -> Tenant:
     parse_module(module)
 
     def change(attributes: Mapping[str, Any]) -> dict[str, Any]:
-        present = _read(slug, attributes)
+        present = modules_in(slug, attributes)
         if module in (CORE, present.primary_industry):
             raise ModuleRequired(slug, module)
         if module not in present.enabled_modules:
@@ -102,11 +108,6 @@ def disable_module(tenancy: Tenancy, slug: str, module: str) -> Tenant:
         return {**attributes, INDUSTRY_KEY: present.primary_industry, ENABLED_KEY: enabled}
 
     return tenancy.change_attributes(slug, change, action="module.disable", details={"module": module})
-
-
-def _read(slug: str, attributes: Mapping[str, Any]) -> Modules:
-    industry = attributes.get(INDUSTRY_KEY) or DEFAULT_INDUSTRY
-    return Modules(slug, industry, tuple(attributes.get(ENABLED_KEY) or _ordered({CORE, industry})))
 
 
 def _known(modules: Iterable[str]) -> list[str]:

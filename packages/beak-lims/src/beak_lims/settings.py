@@ -23,6 +23,7 @@ NAME = r"[a-z][a-z0-9_]*"
 MAX_PREFIX = 62  # bytes; PostgreSQL cuts a name after 63, and at least one letter of the slug must fit
 TAKEN_HEADERS = frozenset({"authorization", "host", "cookie", "content-type", "x-laboratory-id", "x-request-id"})
 MAX_SCHEMA = 63  # bytes
+LOCAL_ORIGINS = r"https?://([a-z0-9-]+\.)*localtest\.me(:\d+)?"  # of development
 
 
 def _database_url(value: SecretStr) -> SecretStr:
@@ -77,6 +78,14 @@ def _header(value: str) -> str:
     return value
 
 
+def _origins(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"it is no regular expression ({error}).") from None
+    return value
+
+
 def _default_home() -> Path:
     from platformdirs import user_data_path
 
@@ -102,6 +111,10 @@ class Settings(BaseSettings):
     )
     tenant_header_name: Annotated[str, AfterValidator(_header)] = Field(
         default="X-Org-Slug", validation_alias="TENANT_HEADER_NAME"
+    )
+    # Pages of these origins may call the HTTP server from a browser. A whole origin must fit.
+    cors_origin_regex: Annotated[str, AfterValidator(_origins)] = Field(
+        default=LOCAL_ORIGINS, validation_alias="CORS_ORIGIN_REGEX"
     )
     # Off: schemas are kept apart by the search_path alone, for a database user who may not make roles.
     tenant_roles: bool = Field(default=True, validation_alias="BEAK_TENANT_ROLES")

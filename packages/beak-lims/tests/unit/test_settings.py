@@ -154,3 +154,9 @@ def test_header_that_means_something_else_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TENANT_HEADER_NAME", name)
     with pytest.raises(SettingRejected, match="TENANT_HEADER_NAME"):
         load_settings()
+
+
+def test_origin_that_is_no_expression_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGIN_REGEX", "https://(")
+    with pytest.raises(SettingRejected, match="CORS_ORIGIN_REGEX"):
+        load_settings()

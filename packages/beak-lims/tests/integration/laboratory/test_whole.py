@@ -9,6 +9,7 @@ import pytest
 
 from beak_lims.api.app import lims_app
 from beak_lims.http import whole
+from beak_lims.modules import enable_module
 from tenantry.http.settings import LOOPBACK, HttpSettings
 
 from ...conftest import API, PASSWORD, Installation, serving
@@ -85,3 +86,37 @@ def test_organisation_may_be_named_by_another_header(installation: Installation)
         assert client.post(f"{API}/auth/login", json=body, headers={"X-Organisation": "alpha"}).status_code == 200
         answer = client.post(f"{API}/auth/login", json=body, headers={"X-Org-Slug": "alpha"})
         assert (answer.status_code, "'X-Organisation' header" in answer.json()["detail"]) == (403, True)
+
+
+def test_list_of_organisations_tells_their_industry_and_modules(
+    installation: Installation, client: httpx.Client
+) -> None:
+    iam = installation.tenancy.iam
+    iam.add_user("billing@example.org", "billing", ["billing"], password=PASSWORD)
+    token = iam.login("billing", PASSWORD, address="192.0.2.1").access_token
+    enable_module(installation.tenancy, "beta", "veterinary")
+    listed = client.get(f"{PLATFORM}/tenants", headers={"Authorization": f"Bearer {token}"}).json()
+    assert [(one["slug"], one["primary_industry"], one["enabled_modules"]) for one in listed] == [
+        ("alpha", "clinical", ["core", "clinical"]),
+        ("beta", "clinical", ["core", "clinical", "veterinary"]),
+    ]
+    assert "attributes" not in listed[0]
+
+
+@pytest.mark.parametrize(
+    ("origin", "let"),
+    [
+        ("http://alpha.localtest.me:5173", True),
+        ("https://localtest.me", True),
+        ("https://localtest.me.example.org", False),
+        ("https://example.org", False),
+    ],
+)
+def test_pages_of_the_origins_that_are_set_may_call(client: httpx.Client, origin: str, let: bool) -> None:
+    asks = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
+    asks["Access-Control-Request-Headers"] = "authorization,x-org-slug,x-laboratory-id,content-type"
+    asked = client.options(f"{API}/patients", headers=asks)  # without a tenant, as browsers ask
+    assert (asked.status_code == 200) is let
+    answer = client.get(f"{API}/health/status", headers={"Origin": origin})
+    assert (answer.headers.get("access-control-allow-origin") == origin) is let
+    assert "access-control-allow-credentials" not in answer.headers

@@ -18,12 +18,12 @@ from starlette.exceptions import HTTPException
 import tenantry
 from tenantry.errors import TenancyError
 from tenantry.http.edge import Edge
-from tenantry.http.platform import Platform, Provisioning
+from tenantry.http.platform import Platform, Provisioning, Summary
 from tenantry.http.problems import Problem, as_problem
 from tenantry.http.routes.audit import audit_routes
 from tenantry.http.routes.people import people_routes
 from tenantry.http.routes.server import server_routes
-from tenantry.http.routes.tenants import plain_provisioning, tenant_routes
+from tenantry.http.routes.tenants import plain_provisioning, plain_summary, tenant_routes
 from tenantry.http.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ The control plane: who may look after tenants, and the tenants themselves. Log i
 
 
 class Doors:
-    """What an extension may add to: routes of its own, and what ``POST /tenants`` takes."""
+    """What an extension may add to: routes of its own, what ``POST /tenants`` takes and what ``GET /tenants`` tells."""
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self.router = APIRouter()
         self.provisioning: Provisioning = plain_provisioning()
+        self.summary: Summary = plain_summary()
 
 
 Extension = Callable[[Doors], None]
@@ -86,7 +87,7 @@ def platform_app(
         extension(doors)
     for router in (
         people_routes(),
-        tenant_routes(doors.provisioning),
+        tenant_routes(doors.provisioning, doors.summary),
         doors.router,
         audit_routes(),
         server_routes(),

@@ -5,7 +5,7 @@ Bodies that come in are strict: a field that is not known is refused, so a missp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -119,11 +119,14 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def summary_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a tenant in a list."""
+Details = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]  # of a slug, and of a tenant's attributes
+
+
+def summary_of(row: Mapping[str, Any], details: Details) -> dict[str, Any]:
+    """The body of a tenant in a list, with what the application adds."""
     body = dict(row)
-    body["schema_name"] = body.pop("location")
-    return body
+    body["schema_name"], attributes = body.pop("location"), body.pop("attributes")
+    return {**body, **details(body["slug"], attributes)}
 
 
 def tenant_of(tenant: Tenant, **more: Any) -> dict[str, Any]:

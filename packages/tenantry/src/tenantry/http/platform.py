@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from tenantry.errors import StoreUnavailable
+from tenantry.http.bodies import Details
 from tenantry.http.lanes import Lane
 from tenantry.http.metrics import Metrics
 from tenantry.http.settings import HttpSettings
@@ -41,6 +42,16 @@ class Provisioning:
 
     body: type[BaseModel]
     details: Callable[[Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What ``GET /tenants`` tells of each: the model, and what of it the application reads off the slug and the
+    attributes that it keeps with a tenant.
+    """
+
+    body: type[BaseModel]
+    details: Details
 
 
 class Platform:

@@ -17,7 +17,19 @@ from tenantry.registry.plane import ControlPlane
 from tenantry.registry.tables import tables
 from tenantry.tenant import TenantStatus
 
-SUMMARY = ("uid", "name", "slug", "location", "status", "revision", "failed_step", "error", "created_at", "updated_at")
+SUMMARY = (
+    "uid",
+    "name",
+    "slug",
+    "location",
+    "status",
+    "revision",
+    "failed_step",
+    "error",
+    "created_at",
+    "updated_at",
+    "attributes",
+)
 ESCAPE = "\\"
 
 

@@ -26,7 +26,7 @@ from tenantry.http.bodies import (
 from tenantry.http.calls import Asking, Change, Changing, Done, answered
 from tenantry.http.errors import ValueRejected
 from tenantry.http.paging import DEFAULT_LIMIT, NEXT_HEADERS, Cursor, Limit, Pages
-from tenantry.http.platform import Provisioning
+from tenantry.http.platform import Provisioning, Summary
 from tenantry.http.problems import declared
 from tenantry.iam.matrix import Action
 from tenantry.registry.listing import TenantOrder, TenantPage
@@ -58,13 +58,18 @@ def plain_provisioning() -> Provisioning:
     return Provisioning(NewTenant, details)
 
 
-def tenant_routes(provisioning: Provisioning) -> APIRouter:
-    """The doors, with the body that this application's provisioning takes."""
+def plain_summary() -> Summary:
+    """What ``GET /tenants`` tells when the application adds nothing."""
+    return Summary(TenantSummary, lambda slug, attributes: {})
+
+
+def tenant_routes(provisioning: Provisioning, summary: Summary) -> APIRouter:
+    """The doors, with the body that this application's provisioning takes, and what it tells of a tenant in a list."""
     router = APIRouter(tags=["tenants"])
 
     @router.get(
         "/tenants",
-        response_model=list[TenantSummary],
+        response_model=list[summary.body],  # type: ignore[name-defined]
         responses=declared(401, 403) | {200: {"headers": NEXT_HEADERS}},
         summary="List tenants",
     )
@@ -88,7 +93,8 @@ def tenant_routes(provisioning: Provisioning) -> APIRouter:
             return call.platform.listing.page(status=wanted, search=search, order=order, after=after, limit=limit)
 
         page = await call.read(Action.LIST_TENANTS, work)
-        return answered([summary_of(row) for row in page.rows], headers=pages.headers(page.next, limit))
+        told = [summary_of(row, summary.details) for row in page.rows]
+        return answered(told, headers=pages.headers(page.next, limit))
 
     async def provision(call: Changing, request: Request, body: Any) -> Response:
         slug: str = body.slug
