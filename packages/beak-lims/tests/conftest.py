@@ -6,6 +6,7 @@ Made once a test module: what a test makes stays for the next one of its module.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,8 @@ from tenantry.pytest_plugin import Copies
 PASSWORD = "Correct-Horse-7"
 SECRET = "the-secret-key-of-this-installation-0123456789"
 API = "/api/v1"
+TABLES = "BEAK_WHONET_TABLES"  # names the directory of WHONET's tables; else it is looked for beside the checkout
+BESIDE = Path(__file__).parents[3].parent / "shared" / "data" / "whonet"
 
 
 @dataclass
@@ -143,6 +146,21 @@ def _prepare(url: str) -> None:
     tenancy.initialize()
     tenancy.planner.plan(None, tenancy.head())
     tenancy.close()
+
+
+def published_tables() -> Path | None:
+    """The directory of WHONET's tables, which are no part of the project, where they are at hand."""
+    directory = Path(os.environ.get(TABLES) or BESIDE)
+    return directory if directory.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def whonet() -> Path:
+    """The same, for a test that is nothing without them."""
+    directory = published_tables()
+    if directory is None:
+        pytest.skip(f"WHONET's tables are not at hand: set {TABLES} to their directory")
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,23 +239,6 @@ def test_newer_table_leaves_what_a_test_rests_on(seeded: Installation, scientist
     assert scientist.get(f"/ast-results/{test['uid']}") == test
     [now] = scientist.get("/breakpoints", params={"antibiotic_code": "GEN", "organism_code": "EBC"})
     assert float(now["susceptible"]) == 1.0
-
-
-def test_an_antibiogram_from_the_published_tables(seeded: Installation, whonet: Path) -> None:
-    running.one(seeded.tenancy, "beta", lambda session, _: load(session, tables(whonet)))
-    actor = seeded.actor("beta")
-    years = actor.get("/guideline-years", params={"limit": 100})
-    year = next(row["uid"] for row in years if (row["guideline"], row["year"]) == ("CLSI", 2024))
-    uids = antibiotics(actor, "DAP", "VAN", "CPT", "OXA")
-    body = {"name": "CLSI", "guideline_year_uid": year, "antibiotic_uids": list(uids.values())}
-    shown = isolate(actor, culture(actor), "sau", actor.post("/ast-panels", body)["uid"])
-    shown = entered(actor, shown, DAP="2", VAN="4", CPT="2", OXA="4")
-    assert meant(actor, shown, *uids) == {
-        "DAP": ("NS", "breakpoint"),  # the table gives S alone
-        "VAN": ("I", "breakpoint"),
-        "CPT": ("SDD", "breakpoint"),  # what methicillin resistance leaves
-        "OXA": ("R", "expert rule"),
-    }
 
 
 def test_a_further_isolate_has_a_result_of_its_own(scientist: Actor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,11 @@ from beak_lims.microbiology.rows import Rows, rows_of
 from beak_lims.microbiology.whonet.rows import read
 from beak_lims.seeds.microbiology import tables
 
-TABLES = "BEAK_WHONET_TABLES"  # names the directory; else it is looked for beside the checkout
-BESIDE = Path(__file__).parents[5].parent / "shared" / "data" / "whonet"
-
 
 @pytest.fixture(scope="session")
-def published() -> Rows:
-    """WHONET's tables, which are no part of the project."""
-    directory = Path(os.environ.get(TABLES) or BESIDE)
-    if not directory.is_dir():
-        pytest.skip(f"WHONET's tables are not at hand: set {TABLES} to their directory")
-    return rows_of(read(directory))
+def published(whonet: Path) -> Rows:
+    """WHONET's tables."""
+    return rows_of(read(whonet))
 
 
 @pytest.fixture(scope="session")
