@@ -34,6 +34,7 @@ found, what was expected, and what to do next. Nothing here imports anything els
     |   +-- RevisionsRejected
     +-- ArchiveError            about a saved tenant
     |   +-- ArchiveForeign
+    |   +-- ArchiveMissing
     |   +-- ArchiveDamaged
     |   +-- ArchiveUnfit
     +-- RegistryError           about the control plane
@@ -354,6 +355,13 @@ class ArchiveForeign(ArchiveError):
 
     def __str__(self) -> str:
         return f"{self.args[0]} is not a tenant saved by `tenant backup` of this release or an older one."
+
+
+class ArchiveMissing(ArchiveError):
+    """There is no file of this name. Fields: file."""
+
+    def __str__(self) -> str:
+        return f"There is no file {self.args[0]}; `tenant backup` prints where it writes one."
 
 
 class ArchiveDamaged(ArchiveError):

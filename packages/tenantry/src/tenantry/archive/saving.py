@@ -19,7 +19,7 @@ from tenantry.archive.container import Reader, Writer, writing
 from tenantry.archive.files import TenantFiles, pack
 from tenantry.archive.manifest import FilesEntry, Manifest, TableEntry
 from tenantry.archive.sources import Source, reading
-from tenantry.errors import ArchiveDamaged, ArchiveError, ArchiveForeign, ArchiveUnfit
+from tenantry.errors import ArchiveDamaged, ArchiveError, ArchiveForeign, ArchiveMissing, ArchiveUnfit
 from tenantry.migrations.catalog import Table
 from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
@@ -109,9 +109,15 @@ def _files(provider: TenantFiles, writer: Writer, tenant: Tenant) -> FilesEntry:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Reader, Manifest]]:
-    """A saved tenant's file and its manifest. :raises ArchiveForeign, ArchiveDamaged: see :func:`verify`."""
+    """A saved tenant's file and its manifest.
+
+    :raises ArchiveMissing: there is no file. :raises ArchiveForeign, ArchiveDamaged: see :func:`verify`.
+    """
     with faults(str(path)):
-        reader = Reader(path)
+        try:
+            reader = Reader(path)
+        except FileNotFoundError as error:
+            raise ArchiveMissing(str(path)) from error
         try:
             yield reader, Manifest.from_bytes(reader.manifest, str(path))
         finally:
@@ -121,7 +127,8 @@ def opened(path: Path) -> Iterator[tuple[Reader, Manifest]]:
 def verify(path: Path) -> Saved:
     """Read the whole file and prove it to be what was written. Writes nothing, and needs no database.
 
-    :raises ArchiveForeign: it is no saved tenant. :raises ArchiveDamaged: it is not as it was written.
+    :raises ArchiveMissing: there is no file. :raises ArchiveForeign: it is no saved tenant.
+    :raises ArchiveDamaged: it is not as it was written.
     """
     with opened(path) as (reader, manifest):
         entries: tuple[TableEntry | FilesEntry, ...] = (*manifest.tables, *manifest.files)

@@ -21,6 +21,7 @@ from tenantry.errors import (
     ArchiveDamaged,
     ArchiveError,
     ArchiveForeign,
+    ArchiveMissing,
     ArchiveUnfit,
     StatusRefused,
     StoreExists,
@@ -131,6 +132,8 @@ def test_file_that_is_cut_flipped_padded_or_foreign_is_refused_before_anything_i
         tar.add(__file__, "x")
     with pytest.raises(ArchiveForeign):
         filled.archive.verify_backup(bad)
+    with pytest.raises(ArchiveMissing):
+        filled.archive.restore(tmp_path / "nowhere.tenantry", slug="bravo")
     assert [tenant.slug for tenant in filled.list()] == ["acme"]
     assert place.physical() == there
 
