@@ -66,7 +66,7 @@ def test_help_is_quick() -> None:
 def test_every_command_is_documented() -> None:
     found = dict(commands(build()))
     assert set(found) == {
-        *(f"db {name}" for name in ("upgrade", "downgrade", "current", "history", "revision")),
+        *(f"db {name}" for name in ("upgrade", "downgrade", "current", "history", "revision", "prune")),
         *(f"tenant {name}" for name in ("provision", "list", "show", "migrate", "standby", "activate", "cleanup")),
         *(f"tenant {name}" for name in ("backup", "verify_backup", "restore", "clone", "export", "drift")),
         *(f"tenant {name}" for name in ("suspend", "resume", "archive", "unarchive", "rename", "delete")),
