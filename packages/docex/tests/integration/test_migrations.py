@@ -79,7 +79,7 @@ def explicit_indexes(anywhere: Any) -> dict[str, list[str]]:
         if table.startswith("document_fts"):  # of the full-text index itself
             continue
         found.setdefault(table, []).append(columns)
-    return found
+    return {table: sorted(columns) for table, columns in found.items()}
 
 
 def test_a_tenant_has_the_eleven_tables_and_every_index(anywhere: Any) -> None:
