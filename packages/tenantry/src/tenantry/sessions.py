@@ -119,8 +119,10 @@ class _AsyncBlock:
         return self._session
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        # Not in a task of its own, which an event loop that ends might cancel before it began: then nobody gives the
+        # connection back. A task that is cancelled here a second time costs its connection, which is closed.
         try:
             if kind is None:
                 await self._session.commit()
         finally:
-            await self._session.__aexit__(None, None, None)  # closes to the end, also in a task that is cancelled
+            await self._session.close()

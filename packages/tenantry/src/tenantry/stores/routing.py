@@ -1,9 +1,12 @@
-"""psycopg connections whose own BEGIN carries the tenant, so that routing costs no message of its own.
+"""psycopg connections whose own BEGIN carries the tenant, so that routing costs no round trip, and saves one.
 
-A suffix is appended to the text that opens a transaction: ``BEGIN; SET LOCAL search_path TO ...; SET LOCAL ROLE ...``.
+BEGIN, ``SET LOCAL search_path`` and ``SET LOCAL ROLE`` travel with the transaction's first statement, and nobody waits
+between them: where a plain transaction of one statement waits for the server three times, a tenant's waits twice. What
+may hold several statements cannot travel so; then ``BEGIN; SET LOCAL ...; SET LOCAL ...`` is one message before it.
+
 All of it ends with that transaction, so nothing is left on the connection after a commit, a rollback, a cancelled task
 or a broken network, and PgBouncer in transaction mode is safe. A COMMIT sent as raw SQL does not leave the tenant
-either: the next transaction of the same work begins with the same suffix. A connection that came out of the pool by
+either: the next transaction of the same work begins on the same route. A connection that came out of the pool by
 another way than a :class:`RoutedEngine` begins nothing.
 """
 
@@ -17,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import generators, pq, sql
+from psycopg import capabilities, generators, pq, sql
+from psycopg._preparing import Prepare
 from sqlalchemy.engine.base import OptionEngine
 
 from tenantry.errors import DeclarationError, NoTenant
@@ -43,9 +47,11 @@ class Route:
         return b"".join(b"; " + setting for setting in self.settings)
 
 
+PIPELINES = capabilities.has_pipeline()  # not before libpq 14
 OWNER = Route()
-# A route that shows in an answer whether it was taken.
+# A route that shows in an answer whether it was taken, with the statement and before it.
 PROBE, PROBED = Route((b"SET LOCAL search_path TO tenantry_probe",)), ("tenantry_probe",)
+PROBES = ("SHOW search_path", "SHOW search_path;")
 
 
 def route(schemas: Sequence[str], role: str | None = None, comment: str = "") -> Route:
@@ -61,9 +67,10 @@ class Routed:
     """What both kinds of connection add to psycopg's: transactions that open on a route, and none without one."""
 
     route: Route | None = OWNER
+    joining = False  # whether the statement that is about to be sent takes BEGIN with it
 
     # Whether this process has seen psycopg take a route. It has no public hook here: 3.2 and 3.3 call _start_query
-    # before every statement, and a release that does not must serve no tenant.
+    # before every statement and _maybe_prepare_gen to send it, and a release that does not must serve no tenant.
     _proved: ClassVar[bool] = False
 
     def _start_query(self: Any) -> Generator[Any, Any, None]:
@@ -75,7 +82,7 @@ class Routed:
                 reason = "a tenant's statements run in a transaction, which is what binds them to the tenant."
                 raise DeclarationError("isolation_level='AUTOCOMMIT'", reason)
             return
-        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        if self.joining or self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             return
         begin = psycopg.Connection._get_tx_start_command(self)
         if self._pipeline:  # executemany: a message holds one command, but none waits for the answer to another
@@ -100,8 +107,8 @@ class Routed:
         raise _refused("a two-phase transaction")
 
     @classmethod
-    def _judge(cls, seen: object) -> None:
-        if seen != PROBED:
+    def _judge(cls, *seen: object) -> None:
+        if set(seen) != {PROBED}:
             reason = "it begins transactions in a way this release does not know, so tenants could not be kept apart."
             raise DeclarationError(f"psycopg {psycopg.__version__}", reason)
         cls._proved = True
@@ -111,7 +118,78 @@ def _refused(what: str) -> DeclarationError:
     return DeclarationError(what, "a tenant's transaction is begun by its session, which binds it to the tenant.")
 
 
-class RoutedCursor(psycopg.Cursor[Any]):
+class Joining:
+    """What both kinds of cursor add to psycopg's: a transaction's first statement takes BEGIN and the route with it."""
+
+    def _execute_gen(self: Any, query: Any, params: Any = None, **options: Any) -> Generator[Any, Any, None]:
+        connection = self._conn
+        # In a pipeline a message holds one statement. A text without a semicolon is one, and so is one with parameters.
+        if (
+            not (params or (isinstance(query, str) and ";" not in query))
+            or connection.pgconn.transaction_status != pq.TransactionStatus.IDLE
+            or connection._pipeline
+            or connection.autocommit
+            or not connection.route
+            or not PIPELINES
+        ):
+            yield from psycopg.Cursor._execute_gen(self, query, params, **options)
+            return
+        connection.joining = True
+        try:
+            yield from psycopg.Cursor._execute_gen(self, query, params, **options)
+        finally:
+            connection.joining = False
+
+    def _maybe_prepare_gen(
+        self: Any, pgq: Any, *, prepare: bool | None = None, binary: bool | None = None
+    ) -> Generator[Any, Any, None]:
+        connection = self._conn
+        if not connection.joining:
+            yield from psycopg.Cursor._maybe_prepare_gen(self, pgq, prepare=prepare, binary=binary)
+            return
+        pgconn = connection.pgconn
+        opening = (psycopg.Connection._get_tx_start_command(connection), *connection.route.settings)
+        preparing, name = self._get_prepared(pgq, prepare)
+        sent, answers = 0, []
+        pgconn.enter_pipeline_mode()
+        try:
+            for command in opening:
+                pgconn.send_query_params(command, None)
+                sent += 1
+            if preparing is Prepare.NO:
+                self._execute_send(pgq, force_extended=True, binary=binary)
+            else:
+                if preparing is Prepare.SHOULD:
+                    self._send_prepare(name, pgq)
+                    sent += 1
+                self._send_query_prepared(name, pgq, binary=binary)
+            sent += 1
+        finally:  # also where libpq does not take the statement, for its 65,536 parameters say: BEGIN is on its way
+            pgconn.pipeline_sync()
+            yield from generators.send(pgconn)
+            for _ in range(sent + 1):  # the last one answers the end of the pipeline
+                answers.append((yield from generators.fetch_many(pgconn)))
+            ended = bool(answers[-1]) and answers[-1][-1].status == pq.ExecStatus.PIPELINE_SYNC
+            if ended:
+                pgconn.exit_pipeline_mode()
+            else:
+                pgconn.finish()
+        if not ended:
+            for result in (each for results in answers for each in results):
+                if result.status == pq.ExecStatus.FATAL_ERROR:  # the connection is lost
+                    self._raise_for_result(result)
+            raise psycopg.OperationalError("COPY cannot be used as a statement: run it by the cursor's copy()")
+        key = connection._prepared.maybe_add_to_cache(pgq, preparing, name)
+        for results in answers[: sent - 1]:
+            self._check_results(results)
+        results = answers[sent - 1]
+        if key is not None:
+            connection._prepared.validate(key, preparing, name, results)
+        self._check_results(results)
+        self._set_results(results)
+
+
+class RoutedCursor(Joining, psycopg.Cursor[Any]):
     """A cursor whose statements begin with the comment of their route."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> RoutedCursor:
@@ -123,7 +201,7 @@ class RoutedCursor(psycopg.Cursor[Any]):
         super().executemany(_commented(self.connection, query), params_seq, returning=returning)
 
 
-class AsyncRoutedCursor(psycopg.AsyncCursor[Any]):
+class AsyncRoutedCursor(Joining, psycopg.AsyncCursor[Any]):
     """The same for asyncio."""
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> AsyncRoutedCursor:
@@ -150,8 +228,11 @@ class RoutedConnection(Routed, psycopg.Connection[Any]):
         if not cls._proved:
             connection.route = PROBE
             try:
-                cls._judge(connection.execute("SHOW search_path").fetchone())
-                connection.rollback()
+                seen = []
+                for probe in PROBES:
+                    seen.append(connection.execute(probe).fetchone())
+                    connection.rollback()
+                cls._judge(*seen)
             except BaseException:
                 connection.close()
                 raise
@@ -169,8 +250,11 @@ class AsyncRoutedConnection(Routed, psycopg.AsyncConnection[Any]):
         if not cls._proved:
             connection.route = PROBE
             try:
-                cls._judge(await (await connection.execute("SHOW search_path")).fetchone())
-                await connection.rollback()
+                seen = []
+                for probe in PROBES:
+                    seen.append(await (await connection.execute(probe)).fetchone())
+                    await connection.rollback()
+                cls._judge(*seen)
             except BaseException:
                 await connection.close()
                 raise

@@ -12,7 +12,7 @@ from canaries import owner
 from house import House
 
 from tenantry.errors import DeclarationError
-from tenantry.stores.routing import AsyncRoutedConnection, Routed, RoutedConnection
+from tenantry.stores.routing import AsyncRoutedConnection, Joining, Routed, RoutedConnection
 
 
 @pytest.fixture
@@ -54,6 +54,16 @@ def test_no_tenant_is_served_when_psycopg_begins_by_itself(unproved: House, monk
     for _ in range(2):
         with pytest.raises(DeclarationError, match=rf"psycopg {psycopg.__version__}"), unproved.tenancy.session("acme"):
             pytest.fail("entered")
+    assert not RoutedConnection._proved
+
+
+def test_no_tenant_is_served_when_psycopg_sends_statements_by_itself(
+    unproved: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BEGIN waits for a statement that does not take it along."""
+    monkeypatch.setattr(Joining, "_maybe_prepare_gen", psycopg.Cursor._maybe_prepare_gen)
+    with pytest.raises(DeclarationError), unproved.tenancy.session("acme") as session:
+        session.execute(owner)
     assert not RoutedConnection._proved
 
 

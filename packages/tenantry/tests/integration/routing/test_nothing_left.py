@@ -87,6 +87,11 @@ def lose_the_backend(tenancy: Tenancy) -> None:
         session.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
 
+def copy_by_the_wrong_door(tenancy: Tenancy) -> None:
+    with pytest.raises(sa.exc.DBAPIError, match="COPY cannot be used as"), tenancy.session("acme") as session:
+        session.execute(sa.text("COPY item TO STDOUT"))
+
+
 ENDINGS: list[Callable[[Tenancy], None]] = [
     commit,
     roll_back,
@@ -97,6 +102,7 @@ ENDINGS: list[Callable[[Tenancy], None]] = [
     send_many,
     begin_as_autocommit,
     lose_the_backend,
+    copy_by_the_wrong_door,
 ]
 
 
@@ -126,6 +132,17 @@ def test_connection_goes_back_as_the_owners(tenancy: Tenancy, ending: Callable[[
             pooled.close()
         with tenancy.session("beta") as session:
             assert session.scalars(owner).all() == ["beta"]
+
+
+def test_statement_with_more_parameters_than_a_message_holds_leaves_the_session_usable(tenancy: Tenancy) -> None:
+    parameters = ", ".join(f":p{number}" for number in range(65_536))
+    values = {f"p{number}": number for number in range(65_536)}
+    with tenancy.session("acme") as session:
+        with pytest.raises(sa.exc.OperationalError, match="number of parameters"):
+            session.execute(sa.text(f"SELECT 1 WHERE 1 IN ({parameters})"), values)
+        session.rollback()
+        assert session.scalars(owner).all() == ["acme"]
+    assert tenancy.store.gauges()["connections"] == 1
 
 
 def test_transaction_without_a_tenant_sees_no_tenants_tables(tenancy: Tenancy) -> None:
