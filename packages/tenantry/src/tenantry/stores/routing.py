@@ -179,14 +179,13 @@ class Joining:
                 if result.status == pq.ExecStatus.FATAL_ERROR:  # the connection is lost
                     self._raise_for_result(result)
             raise psycopg.OperationalError("COPY cannot be used as a statement: run it by the cursor's copy()")
-        key = connection._prepared.maybe_add_to_cache(pgq, preparing, name)
-        for results in answers[: sent - 1]:
+        for results in answers[: sent - 1]:  # where one of these failed, nothing was prepared either
             self._check_results(results)
-        results = answers[sent - 1]
+        key = connection._prepared.maybe_add_to_cache(pgq, preparing, name)
         if key is not None:
-            connection._prepared.validate(key, preparing, name, results)
-        self._check_results(results)
-        self._set_results(results)
+            connection._prepared.validate(key, preparing, name, answers[sent - 1])
+        self._check_results(answers[sent - 1])
+        self._set_results(answers[sent - 1])
 
 
 class RoutedCursor(Joining, psycopg.Cursor[Any]):
