@@ -100,11 +100,12 @@ class Lifecycle:
         changed it begins anew, afterwards it removes what is left.
 
         :raises StatusRefused: it is neither active nor suspended. :raises StoreMissing: its place is gone.
+        :raises ArchiveError: it is archived, and in another directory.
         """
         tenant = self.registry.get(slug)
         with self.store.lock(slug, wait=False):
             if tenant.status is TenantStatus.ARCHIVED:
-                return self._clear(tenant)
+                return self._clear(tenant, to)
             tenant.require(TenantStatus.ARCHIVED)
             path = new_path(to or self._directory(), slug)
             options = {"file": str(path.absolute())}
@@ -127,9 +128,12 @@ class Lifecycle:
                 self._drop(work, path)
         return Archived(self.registry.get(slug), path)
 
-    def _clear(self, tenant: Tenant) -> Archived:
+    def _clear(self, tenant: Tenant, to: Path | None) -> Archived:
         """Finish an archiving that was interrupted after the status had changed."""
         path = self.archived_file(tenant)
+        if to is not None and path.parent.resolve() != to.resolve():
+            reason = "the tenant is archived there already: move the file yourself, and name it to `unarchive --from`."
+            raise ArchiveError(path, reason)
         verify(path)
         operation = self.registry.open_operation(tenant, "archive", wait=False, options={"file": str(path)})
         work = self._work(tenant, "archive", operation)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from tenantry.errors import (
+    ArchiveError,
     NotConfirmed,
     RestoreUnfinished,
     StatusRefused,
@@ -68,6 +69,10 @@ def test_archived_tenant_lies_in_its_file_alone_and_comes_back_as_it_was(place, 
         with pytest.raises(StatusRefused):
             refused("acme")
     assert tenancy.archive.archive("acme").path == archived.path  # nothing is left to do
+    assert tenancy.archive.archive("acme", to=archived.path.parent).path == archived.path
+    with pytest.raises(ArchiveError, match="archived there already"):
+        tenancy.archive.archive("acme", to=tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
     assert tenancy.archive.unarchive("acme").status is TenantStatus.SUSPENDED
     assert place.everything("acme") == before
     with pytest.raises(StatusRefused):
