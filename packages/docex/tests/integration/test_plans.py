@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from docex.services import document_service
+from docex.services.asking import Shape, _prepared
 from docex.services.metadata_service import having, meeting
 
 
@@ -30,6 +31,20 @@ def test_documents_are_found_through_the_indexes_of_their_metadata(installation:
         told = [row[-1] for row in plan]
         assert any(wanted in line for line in told), told
         assert not any(line.startswith("SCAN document") for line in told), told
+
+
+def test_a_basket_is_listed_from_an_index_alone(installation: Any) -> None:
+    """A row carries its document's text: of many, reading the rows would take longer than all else."""
+    basket = installation.setup().docex().create_basket("invoices")
+    with basket.db.connection() as connection:
+        for shape in (Shape(order_desc=True), Shape(order_by="created_at", limit=True)):
+            prepared = _prepared(shape, connection.dialect)
+            given = tuple(
+                {**prepared.constants, "basket": basket.id, "limit": 10}[name] for name in prepared.names or ()
+            )
+            told = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {prepared.text}", given)]
+            wanted = "SEARCH document USING COVERING INDEX ix_document_listed (basket_id=?)"
+            assert told == [wanted], told
 
 
 def test_a_page_of_what_many_share_is_the_same_however_it_is_found(

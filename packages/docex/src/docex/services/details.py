@@ -48,5 +48,10 @@ def rows_of(cursor: Any, dialect: str) -> Iterable[Details]:
     """
     if dialect != "sqlite":
         return cast("Iterable[Details]", cursor.fetchall())
-    parsed = datetime.fromisoformat  # SQLite's times are text
-    return (cast("Details", (*row[:8], parsed(row[8]), parsed(row[9]))) for row in cursor)
+    return (cast("Details", row[:8] + _times(row[8], row[9])) for row in cursor)
+
+
+def _times(created: str, updated: str) -> tuple[datetime, datetime]:
+    """SQLite's times, which are text there; of a document that was never changed they are the same."""
+    moment = datetime.fromisoformat(created)
+    return moment, moment if updated == created else datetime.fromisoformat(updated)

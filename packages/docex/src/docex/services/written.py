@@ -302,10 +302,17 @@ def _insert_sqlite(
 
 
 def _packed(documents: Sequence[Rows], held: Sequence[Content]) -> str:
-    """All rows as one JSON text: the driver's work on some hundred values would be most of the time."""
+    """All rows as one JSON text: the driver's work on some hundred values would be most of the time.
+
+    A text stands in it once, however many columns it is kept or searched in: the server reads all of it several times.
+    """
     packed: dict[str, Any] = {
         kind: [
-            {name: _handed(row[name]) if convert is None else convert(row[name]) for name, convert in columns}
+            {
+                name: _handed(row[name]) if convert is None else convert(row[name])
+                for name, convert in columns
+                if name not in _MADE
+            }
             for rows in documents
             for row in rows.of(kind)
         ]
@@ -313,17 +320,25 @@ def _packed(documents: Sequence[Rows], held: Sequence[Content]) -> str:
     }
     packed["held"] = [one._asdict() for one in held]
     packed["texts"] = [
-        {"document_id": rows.document["id"], "body": rows.text, "search": searchable(rows.search)}
+        {"document_id": rows.document["id"], "body": rows.text, "search": _beside(rows)}
         for rows in documents
         if rows.search is not None
     ]
     return json.dumps(packed)
 
 
+def _beside(rows: Rows) -> str | None:
+    """What can be searched, unless it is all that the document's row holds."""
+    text = searchable(rows.search or "")
+    return None if text == rows.document["raw_content"] else text
+
+
 def _handed(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value  # JSON has no infinity
 
 
+# Columns that the server makes of others.
+_MADE = {"content": "CASE WHEN raw_content IS NOT NULL THEN json_build_object('content', raw_content) END"}
 _HELD = (
     "held AS (INSERT INTO content (place, checksum, key, size, refs, created_at)"
     " SELECT %(place)s, r.*, now() AT TIME ZONE 'UTC'"
@@ -355,19 +370,24 @@ def _statement(*, alone: bool = False) -> str:
     parts = [f"WITH {_ROWS_OF_NEW if alone else _ROWS}", _HELD]
     for kind, (table, names) in _COLUMNS.items():
         columns = [table.c[name] for name in names.split()]
-        taken = ", ".join(f"CAST({c.name} AS json)" if isinstance(c.type, JSON) else c.name for c in columns)
-        types = ", ".join(f"{c.name} {_type(c.type)}" for c in columns)
+        taken = ", ".join(
+            _MADE.get(c.name, f"CAST({c.name} AS json)" if isinstance(c.type, JSON) else c.name) for c in columns
+        )
+        sent = [column for column in columns if column.name not in _MADE]
+        types = ", ".join(f"{c.name} {_type(c.type)}" for c in sent)
         given = f"json_to_recordset(j->'{kind}') AS r ({types})"
-        if all(not isinstance(column.type, JSON) for column in columns):  # then the table knows, which is shorter
+        if all(not isinstance(column.type, JSON) for column in sent):  # then the table knows, which is shorter
             given = f"json_populate_recordset(NULL::{table.name}, j->'{kind}')"
+        told = " RETURNING id, raw_content" if table is _document else ""
         parts.append(
             f"new_{kind} AS (INSERT INTO {table.name} ({', '.join(c.name for c in columns)})"
-            f" SELECT {taken} FROM g, {given})"
+            f" SELECT {taken} FROM g, {given}{told})"
         )
     parts.append(
         "texts AS (INSERT INTO document_text (document_id, body, search)"
-        " SELECT document_id, body, to_tsvector('simple', search)"
-        " FROM g, json_to_recordset(j->'texts') AS r (document_id text, body text, search text))"
+        " SELECT document_id, body, to_tsvector('simple', coalesce(search, raw_content))"
+        " FROM g, json_to_recordset(j->'texts') AS r (document_id text, body text, search text)"
+        " JOIN new_document ON id = document_id)"
     )
     if not alone:
         return ", ".join(parts) + " SELECT checksum, key, refs FROM held"
