@@ -361,4 +361,4 @@ def _log_to(settings: LoggingSettings) -> None:
     handler.setLevel(settings.level)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.addHandler(handler)
-    root.setLevel(min(root.level or logging.CRITICAL, handler.level))
+    root.setLevel(min(root.getEffectiveLevel(), handler.level))  # what others listen for is still told to them
