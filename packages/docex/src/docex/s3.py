@@ -94,6 +94,7 @@ def s3_faults() -> Iterator[None]:
         ClientError,
         ConnectionError,
         HTTPClientError,
+        IncompleteReadError,
         NoCredentialsError,
         PartialCredentialsError,
     )
@@ -112,7 +113,7 @@ def s3_faults() -> Iterator[None]:
         ) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise S3Fault("no credentials were found: configure access_key and secret_key, or set AWS_PROFILE") from error
-    except (HTTPClientError, ConnectionError, HTTPError) as error:  # the last while a body is read
+    except (HTTPClientError, ConnectionError, HTTPError, IncompleteReadError) as error:  # the last two in a body
         raise S3Fault(str(error).rstrip("."), passing=True) from error
     except (BotoCoreError, Boto3Error) as error:
         raise S3Fault(str(error).rstrip(".")) from error
