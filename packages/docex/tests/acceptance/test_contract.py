@@ -348,7 +348,7 @@ def test_the_answer_of_a_route(place: Place, sentence: str, options: dict[str, A
         ("❌", ("document", "get", *OF, "--document-id", "doc_nothing"), 1),
         ("❌", ("basket", "list", "--tenant-id", "../x"), 1),
         ("❌", ("document", "add", *IN, "--file", "nothing.txt"), 1),
-        ("JSON object", ("document", "add", *IN, "--file", "a.txt", "--metadata", "[1]"), 2),
+        ("--metadata: expected a JSON object", ("document", "add", *IN, "--file", "a.txt", "--metadata", "[1]"), 2),
         ("JSON", ("document", "search", *IN, "--metadata", "{nothing"), 2),
         ("basket-id", ("document", "list", *OF), 2),
     ],

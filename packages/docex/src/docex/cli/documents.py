@@ -112,7 +112,7 @@ def search_documents(
     """
     if sum(given is not None for given in (metadata, where, text)) != 1:
         raise typer.BadParameter("give one of --metadata, --where and --text")
-    wanted = None if metadata is None else parsed(metadata)
+    wanted = None if metadata is None else parsed(metadata, "--metadata")
     conditions = [_condition(text) for text in where or ()]
     basket = opened_basket(tenant_id, basket_id)
     if text is not None:
@@ -152,7 +152,7 @@ def add_document(
 
     Of a directory, files that cannot be added are told on stderr, and the exit code is 1 if there are any.
     """
-    given = parsed(metadata)
+    given = parsed(metadata, "--metadata")
     basket = opened_basket(tenant_id, basket_id)
     if not file.is_dir():
         document = basket.add(file, document_type, given)

@@ -74,12 +74,13 @@ def operator() -> str:
     return current().name
 
 
-def parsed(text: str) -> dict[str, Any]:
+def parsed(text: str, option: str) -> dict[str, Any]:
     """The JSON object that an option holds. :raises typer.BadParameter: it is none."""
+    expected = "expected a JSON object, such as '{\"year\": 2024}'"
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise typer.BadParameter(f"expected a JSON object, such as '{{\"year\": 2024}}': {error}") from error
+        raise typer.BadParameter(f"{expected}: {error}", param_hint=option) from error
     if not isinstance(value, dict):
-        raise typer.BadParameter("expected a JSON object, such as '{\"year\": 2024}'")
+        raise typer.BadParameter(expected, param_hint=option)
     return value

@@ -60,7 +60,7 @@ def register_processor(
 
     Example: docex process register --name CSVToJSONProcessor --config '{"delimiter": ";"}'
     """
-    record = opened(tenant_id).register_processor(name, type, description, parsed(config))
+    record = opened(tenant_id).register_processor(name, type, description, parsed(config, "--config"))
     print(f"{record.id}\t{record.name}")
 
 

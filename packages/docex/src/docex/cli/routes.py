@@ -48,7 +48,7 @@ def create_route(
 
     Example: docex route create --name backup --type local --config '{"base_path": "/srv/backup"}'
     """
-    given = parsed(sys.stdin.read() if config == "-" else config)
+    given = parsed(sys.stdin.read() if config == "-" else config, "--config")
     route = opened(tenant_id).create_route(
         name,
         type,
@@ -59,7 +59,7 @@ def create_route(
         can_list=list,
         can_delete=delete,
         enabled=not disabled,
-        other_party=None if other_party is None else parsed(other_party),
+        other_party=None if other_party is None else parsed(other_party, "--other-party"),
         priority=priority,
     )
     print(f"{route.route_id}\t{route.name}")
