@@ -20,7 +20,14 @@ from docex.contents import content_type, text_of
 from docex.database import Database, open_database
 from docex.describing import described, start_of_text
 from docex.document import Document
-from docex.errors import BasketNotFound, ContentMissing, DocexError, DocumentError, DocumentNotFound, NotInitialized
+from docex.errors import (
+    BasketNotFound,
+    ContentMissing,
+    DocexError,
+    DocumentError,
+    DocumentNotFound,
+    NotInitialized,
+)
 from docex.models.metadata_keys import MetadataKey
 from docex.models.tables import DocumentRow, new_id, table_of
 from docex.names import sanitise, sanitise_suffix
@@ -32,7 +39,7 @@ from docex.services.intake import BasketMoved, Draft, Intake, Prepared
 from docex.services.metadata_service import Condition, MetadataService, encoded, having, meeting
 from docex.sources import Given, Source, opened
 from docex.storage import new_storage_config, storage_for
-from docex.storage.base import Staged, Storage
+from docex.storage.base import Staged, Storage, linked
 
 if TYPE_CHECKING:
     from docex.config.settings import Settings
@@ -208,7 +215,7 @@ class DocBasket:
                 # Durable even if the row has the text as well: the next version will take that text away.
                 self._publish([draft], durable=True)
                 try:
-                    self.storage.link(self.storage.content_key(staged.checksum, draft.path), self._readable(draft.path))
+                    self._link(draft, draft.path, durable=True)
                     return Document(self, self._intake.replace(document_id, draft))
                 except BasketMoved:
                     self._take_back([draft], self.storage)
@@ -524,15 +531,18 @@ class DocBasket:
                 with self.storage.receive(io.BytesIO(text), present.path) as staged:
                     self.storage.publish([(staged, present.key)])
 
-    def _linked(self, draft: Draft) -> Draft:
+    def _link(self, draft: Draft, path: str, *, durable: bool = False) -> None:
         key = self.storage.content_key(draft.staged.checksum, draft.path)
+        linked(self.storage, key, self._readable(path), lambda: self._publish([draft], durable=durable))
+
+    def _linked(self, draft: Draft) -> Draft:
         try:
-            self.storage.link(key, self._readable(draft.path))
+            self._link(draft, draft.path)
         except FileExistsError:
             # Two ids of documents with one name end alike: more of the id tells them apart.
             longer = draft.path.replace(f"_{draft.id[-6:]}", f"_{draft.id[4:]}", 1)
             draft = replace(draft, path=longer)
-            self.storage.link(key, self._readable(longer))
+            self._link(draft, longer)
         return draft
 
     def _take_back(self, drafts: Sequence[Draft], storage: Storage) -> None:

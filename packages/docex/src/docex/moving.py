@@ -184,7 +184,7 @@ class _Move:
         with self._db.session() as session:
             paths = list(session.connection().execute(query))
         for path, checksum in paths:
-            with suppress(FileExistsError):
+            with suppress(FileExistsError, FileNotFoundError):  # linked before, or removed meanwhile
                 self._target.link(self._target.content_key(checksum, ""), f"{folder}/{path}")
             self._source.unlink(f"{folder}/{path}")
         content_service.reap(self._db, self._source, idle)

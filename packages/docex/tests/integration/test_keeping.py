@@ -111,6 +111,25 @@ def test_adds_and_removals_of_one_content_at_once_keep_every_document_whole(doce
     assert docex.fsck(older_than=0).findings == []
 
 
+def test_a_content_whose_last_holder_goes_while_it_is_added_is_stored_again(installation: Any) -> None:
+    basket = installation.setup().docex().create_basket("b")
+    holder, document = basket.add(b"same", name="first.txt"), basket.add(b"other", name="third.txt")
+    link, storage = basket.storage.link, basket.storage
+
+    def too_late(key: str, readable: str) -> bool:
+        storage.link = link  # type: ignore[method-assign]
+        basket.delete_document(holder.id)
+        return link(key, readable)
+
+    storage.link = too_late  # type: ignore[method-assign]
+    holder = basket.add(b"same", name="second.txt")
+    assert holder.get_content() == b"same"
+    storage.link = too_late  # type: ignore[method-assign]
+    basket.update_document(document.id, b"same", name="third.txt")
+    assert document.get_content() == b"same"
+    assert basket.count_documents() == 1
+
+
 def test_a_large_file_is_streamed(basket: DocBasket, tmp_path: Path) -> None:
     """64 MiB go in and out while the memory of this process grows by a few of them."""
     path, part = tmp_path / "large.txt", b"needle " + b"x" * (1024 * 1024 - 8) + b"\n"

@@ -89,7 +89,7 @@ class Storage(Protocol):
     def link(self, key: str, readable: str) -> bool:
         """Let people find a content under a readable path too; False where that cannot be.
 
-        :raises FileExistsError: the path is taken.
+        :raises FileExistsError: the path is taken. :raises FileNotFoundError: there is no such content.
         """
 
     def unlink(self, readable: str) -> None:
@@ -156,3 +156,19 @@ def _read_full(reader: BinaryIO, size: int) -> bytes:
         parts.append(reader.read(size - got))
         got += len(parts[-1])
     return parts[0] if len(parts) <= 2 and not parts[-1] else b"".join(parts)
+
+
+def linked(storage: Storage, key: str, readable: str, publish: Callable[[], object]) -> None:
+    """Link a content that was stored or found just before. ``publish`` stores it again: whoever removes its last holder
+    may have taken it away since.
+
+    :raises FileExistsError: the path is taken. :raises StorageError: it is taken away again and again.
+    """
+    for last in (False, False, False, True):
+        try:
+            storage.link(key, readable)
+            return
+        except FileNotFoundError as error:
+            if last:
+                raise StorageError(key, "it was removed again and again while it was added.") from error
+            publish()

@@ -134,6 +134,8 @@ class FilesystemStorage:
         except OSError as error:
             if error.errno in _NO_LINK:
                 return False
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(self._path(key)):
+                raise  # the content, and not the folder
             raise StorageError(target, f"{error.strerror}.") from error
         return True
 
