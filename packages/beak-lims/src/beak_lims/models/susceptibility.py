@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from beak_lims.microbiology.breakpoints import Category
-from beak_lims.microbiology.codes import Method
+from beak_lims.microbiology.codes import BreakpointType, Method
 from beak_lims.microbiology.isolate import Basis
 from beak_lims.models.antibiotic import Antibiotic
 from beak_lims.models.base import NAME_LENGTH, LabRecord, link, one_of
@@ -37,16 +37,25 @@ ast_panel_antibiotic = link("ast_panel_antibiotic", "ast_panel", "antibiotic")
 
 
 class AstPanel(LabRecord):
-    """The antibiotics that are tested together, by one method and edition of a guideline; of which organisms."""
+    """The antibiotics that are tested together, by one method and edition of a guideline; of which organisms.
+
+    ``breakpoint_type``: what its values are read by. ``host``: whose breakpoints, where that is Animal.
+    """
 
     __tablename__ = "ast_panel"
-    __table_args__ = (UniqueConstraint("laboratory_uid", "name"), one_of("test_method", Method))
+    __table_args__ = (
+        UniqueConstraint("laboratory_uid", "name"),
+        one_of("test_method", Method),
+        one_of("breakpoint_type", BreakpointType),
+    )
 
     laboratory_uid: Mapped[str] = mapped_column(ForeignKey("laboratory.uid"), sort_order=99)  # first of the unique key
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     description: Mapped[str | None] = mapped_column(Text)
     guideline_year_uid: Mapped[str] = mapped_column(ForeignKey("guideline_year.uid"), index=True)
     test_method: Mapped[str] = mapped_column(String(8), server_default=Method.MIC)
+    breakpoint_type: Mapped[str] = mapped_column(String(16), server_default=BreakpointType.HUMAN)
+    host: Mapped[str] = mapped_column(String(64), server_default="Human")
     active: Mapped[bool] = mapped_column(Boolean, server_default=true())
 
     organisms: Mapped[list[Organism]] = relationship(secondary=ast_panel_organism, order_by=Organism.name)
@@ -82,6 +91,7 @@ class AstResult(LabRecord):
     __table_args__ = (
         UniqueConstraint("organism_result_uid", "antibiotic_uid", "test_method", "disk", name="uq_ast_result_test"),
         one_of("test_method", Method),
+        one_of("breakpoint_type", BreakpointType),
         one_of("category", Category),
         one_of("basis", Basis),
     )
@@ -93,6 +103,8 @@ class AstResult(LabRecord):
     test_method: Mapped[str] = mapped_column(String(8))
     disk: Mapped[str] = mapped_column(String(16), server_default="")  # as test codes write it: 10 of AMP_ND10
     site_of_infection: Mapped[str] = mapped_column(String(NAME_LENGTH), server_default="")
+    breakpoint_type: Mapped[str] = mapped_column(String(16), server_default=BreakpointType.HUMAN)  # its panel's
+    host: Mapped[str] = mapped_column(String(64), server_default="Human")
     value: Mapped[str | None] = mapped_column(EncryptedText)  # as typed: 0.5, <=0.25, 17
     category: Mapped[str | None] = mapped_column(String(4))
     uncertain: Mapped[bool] = mapped_column(Boolean, server_default=false())

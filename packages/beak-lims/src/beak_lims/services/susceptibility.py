@@ -199,6 +199,8 @@ def carry_isolates(session: Session, context: LabContext, original: Sample, corr
                     test_method=test.test_method,
                     disk=test.disk,
                     site_of_infection=test.site_of_infection,
+                    breakpoint_type=test.breakpoint_type,
+                    host=test.host,
                 )
             )
     session.flush()
@@ -223,13 +225,14 @@ def apply_panel(session: Session, context: LabContext, uid: str, panel_uid: str,
         raise ChangeRefused(f"Sample {sample.sample_id} is {sample.status}; tests are added once it is received.")
     edition, method = edition_of(session, panel.guideline_year_uid), Method(panel.test_method)
     tables = reference(session, [edition], {agent.code for agent in panel.antibiotics})
+    preference = _preference(site, panel.breakpoint_type, panel.host)
     present = {(test.antibiotic_uid, test.test_method, test.disk) for test in tests_of(session, uid)}
     analysis = _analysis(session, AST_ANTIBIOTIC)
     made = []
     for agent in panel.antibiotics:
         disk = ""
         if method is Method.DISK:
-            disk = _disk(tables.breakpoints, groups_of(organism), agent.code, edition, _preference(site))
+            disk = _disk(tables.breakpoints, groups_of(organism), agent.code, edition, preference)
         if (agent.uid, method, disk) in present:
             continue
         [result] = add_results(session, context, sample, [analysis.uid])
@@ -243,6 +246,8 @@ def apply_panel(session: Session, context: LabContext, uid: str, panel_uid: str,
                 test_method=method,
                 disk=disk,
                 site_of_infection=site,
+                breakpoint_type=panel.breakpoint_type,
+                host=panel.host,
             )
         )
     session.add_all(made)
@@ -298,8 +303,8 @@ def _read_again(session: Session, isolate: OrganismResult, *, entered: Sequence[
     years = editions(session, {test.guideline_year_uid for test in tests})
     codes = {agent.code for agent in agents.values()}
     findings: dict[str, Finding] = {}
-    for site in sorted({test.site_of_infection for test in tests}):
-        tables = reference(session, list(years.values()), codes, preference=_preference(site))
+    for read_by in sorted({_read_by(test) for test in tests}):
+        tables = reference(session, list(years.values()), codes, preference=_preference(*read_by))
         asked = [
             Test(
                 agents[test.antibiotic_uid],
@@ -312,9 +317,9 @@ def _read_again(session: Session, isolate: OrganismResult, *, entered: Sequence[
             )
             for test in tests
         ]
-        # All of them each time: a rule may rest on a test of another site. Only those of this site are taken.
+        # All of them each time: a rule may rest on a test of another site. Only those read alike are taken.
         found = interpret_isolate(groups_of(organism), asked, tables, others=isolate.other_tests)
-        here = {test.uid for test in tests if test.site_of_infection == site}
+        here = {test.uid for test in tests if _read_by(test) == read_by}
         findings |= {finding.test.key: finding for finding in found if finding.test.key in here}
     texts = {}
     for test in tests:
@@ -406,8 +411,13 @@ def _agents(session: Session, uids: set[str]) -> dict[str, Agent]:
     return {uid: Agent(one.code, one.drug_class, one.prof_class, one.atc_code) for uid, one in found.items()}
 
 
-def _preference(site: str) -> Preference:
-    return Preference(sites=(site, *GENERAL_SITES)) if site else Preference()
+def _read_by(test: AstResult) -> tuple[str, str, str]:
+    return test.site_of_infection, test.breakpoint_type, test.host
+
+
+def _preference(site: str, breakpoint_type: str, host: str) -> Preference:
+    sites = (site, *GENERAL_SITES) if site else GENERAL_SITES
+    return Preference(sites, (breakpoint_type,), host)
 
 
 def _disk(

@@ -59,8 +59,9 @@ def culture(actor: Actor) -> str:
     return str(actor.post("/analysis-requests", asked)["samples"][0]["uid"])
 
 
-def panel(actor: Actor, name: str, *codes: str, method: str = "MIC") -> str:
+def panel(actor: Actor, name: str, *codes: str, method: str = "MIC", **read_by: str) -> str:
     body = {
+        **read_by,
         "name": name,
         "guideline_year_uid": edition(actor),
         "test_method": method,
@@ -268,6 +269,37 @@ def test_a_corrected_copy_is_tested_for_what_its_original_was(seeded: Installati
     again = entered(scientist, copy, CIP="0.25", GEN="8")
     assert meant(scientist, again, "GEN") == {"GEN": ("R", "breakpoint")}
     assert scientist.get(f"/samples/{corrected['uid']}")["status"] == "awaiting"
+
+
+def test_a_panel_is_read_by_the_wild_type_or_by_an_animals_breakpoints(
+    seeded: Installation, scientist: Actor, tmp_path: Any
+) -> None:
+    head = "GUIDELINES\tYEAR\tTEST_METHOD\tORGANISM_CODE\tORGANISM_CODE_TYPE\tBREAKPOINT_TYPE\tHOST\tSITE_OF_INFECTION"
+    rows = (
+        f"{head}\tWHONET_ABX_CODE\tWHONET_TEST\tR\tS\tECV_ECOFF",
+        "EUCAST\t2024\tMIC\teco\tWHONET_ORG_CODE\tECOFF\t\t\tCIP\tCIP_EM\t\t\t0.06",
+        "EUCAST\t2024\tMIC\teco\tWHONET_ORG_CODE\tHuman\tHuman\t\tAMP\tAMP_EM\t16\t8\t",
+        "EUCAST\t2024\tMIC\teco\tWHONET_ORG_CODE\tAnimal\tDogs\t\tAMP\tAMP_EM\t1\t0.25\t",
+        "EUCAST\t2024\tMIC\teco\tWHONET_ORG_CODE\tHuman\tHuman\t\tCIP\tCIP_EM\t1\t0.25\t",
+    )
+    (tmp_path / "Breakpoints.txt").write_text("\n".join(rows) + "\n")
+    running.one(seeded.tenancy, "alpha", lambda session, _: load(session, tables(tmp_path)))
+    wild = panel(scientist, "Wild type", "CIP", breakpoint_type="ECOFF")
+    dogs = panel(scientist, "Dogs", "AMP", breakpoint_type="Animal", host="Dogs")
+    people = panel(scientist, "People", "AMP", "CIP")
+    assert scientist.get(f"/ast-panels/{people}")["breakpoint_type"] == "Human"
+    scientist.refused(422, "PATCH", f"/ast-panels/{people}", {"breakpoint_type": "Plant"})
+
+    shown = isolate(scientist, culture(scientist), "eco", wild)
+    shown = scientist.post(f"/isolates/{shown['uid']}/panel", {"ast_panel_uid": dogs})
+    shown = entered(scientist, shown, CIP="0.12", AMP="4")
+    assert meant(scientist, shown, "CIP", "AMP") == {"CIP": ("NWT", "breakpoint"), "AMP": ("R", "breakpoint")}
+    assert {(test["breakpoint_type"], test["host"]) for test in shown["tests"]} == {
+        ("ECOFF", "Human"),
+        ("Animal", "Dogs"),
+    }
+    other = entered(scientist, isolate(scientist, culture(scientist), "eco", people), CIP="0.12", AMP="4")
+    assert meant(scientist, other, "CIP", "AMP") == {"CIP": ("S", "breakpoint"), "AMP": ("S", "breakpoint")}
 
 
 def test_microbiology_is_closed_where_its_module_is_off(seeded: Installation, scientist: Actor) -> None:

@@ -299,6 +299,8 @@ class AstRow(Outgoing):
     test_method: Method
     disk: str
     site_of_infection: str
+    breakpoint_type: BreakpointType
+    host: str
     value: str | None
     category: Category | None
     uncertain: bool
@@ -415,7 +417,7 @@ add_crud(
         AstPanel,
         "/ast-panels",
         "LABORATORY",
-        fields={"test_method": Method},
+        fields={"test_method": Method, "breakpoint_type": BreakpointType},
         links={"organism_uids": "organisms", "antibiotic_uids": "antibiotics"},
     ),
 )
