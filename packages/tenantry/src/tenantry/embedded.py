@@ -219,8 +219,9 @@ class EmbeddedPostgres:
             command.append("--no-sync")
         result = _run(programs / "initdb", command, server, self.directory)
         if result.returncode != 0:
-            telling = ("error:", "FATAL:", "child process")
-            said = [line for line in result.stdout.splitlines() if any(words in line for words in telling)]
+            said: list[str] = []
+            for telling in ("PANIC:", "FATAL:", "error:", "child process"):  # the cause before what came of it
+                said = said or [line for line in result.stdout.splitlines() if telling in line]
             reason = f"cannot be initialized: {_last_line(chr(10).join(said) or result.stdout)}."
             raise EmbeddedServerError(str(self.directory), reason)
         unfinished.rename(self._data)

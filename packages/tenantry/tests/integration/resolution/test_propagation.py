@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 import threading
@@ -192,7 +193,10 @@ def working(request: pytest.FixtureRequest, file_street: str) -> Iterator[Jobs]:
     house = House("file", file_street)
     house.open()
     jobs = Jobs(house)
+    root = logging.getLogger()
+    before = root.level
     with start_worker(jobs.app, pool=request.param, concurrency=2, perform_ping_check=False, shutdown_timeout=30):
+        root.setLevel(before)  # Celery raises it for the whole process, and other tests listen for warnings
         yield jobs
     house.close()
 
