@@ -10,6 +10,7 @@ import resource
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from docex.errors import (
     TenantRequired,
 )
 from docex.models.tables import EventRow, now
+from docex.services import content_service
 from docex.services.event_service import Event
 
 
@@ -128,6 +130,28 @@ def test_a_content_whose_last_holder_goes_while_it_is_added_is_stored_again(inst
     basket.update_document(document.id, b"same", name="third.txt")
     assert document.get_content() == b"same"
     assert basket.count_documents() == 1
+
+
+def test_two_at_once_may_remove_a_content_that_nobody_holds(basket: DocBasket) -> None:
+    storage = basket.storage
+    checksum = basket.add(b"same", name="a.txt").checksum
+    delete, begun = storage.delete, threading.Event()
+
+    def slowly(key: str) -> None:
+        begun.set()
+        time.sleep(0.3)
+        delete(key)
+
+    storage.delete = slowly  # type: ignore[method-assign]
+    with basket._db.session(write=True) as session:
+        content_service.release(session.connection(), {(storage.place, checksum): 1})
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(content_service.reap, basket._db, storage, [checksum])
+        assert begun.wait(10)
+        second = pool.submit(content_service.reap, basket._db, storage, [checksum])
+        assert first.result(10) == 1
+        second.result(10)
+    assert list(storage.contents()) == []
 
 
 def test_a_large_file_is_streamed(basket: DocBasket, tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ def reap(db: Database, storage: Storage, checksums: Iterable[str]) -> int:
                 }
                 connection.execute(_KNOW[connection.dialect.name], given)
                 which = {"of_place": storage.place, "of_checksum": checksum}
-                row = connection.execute(_LOCK, which).one()
-                if row.refs <= 0:
+                row = connection.execute(_LOCK, which).one_or_none()
+                if row is not None and row.refs <= 0:  # without one, another process has just removed the content
                     storage.delete(row.key)
                     connection.execute(_FORGET, which)
                     removed += 1
