@@ -22,7 +22,7 @@ from beak_lims.context import LabContext
 from beak_lims.crypto import keyring
 from beak_lims.errors import CredentialsRefused, LaboratoryRefused, RecordNotFound, ResetRefused
 from beak_lims.identity import sessions, tokens
-from beak_lims.models import Ending, Laboratory, PasswordReset, User, user_laboratory
+from beak_lims.models import Ending, Laboratory, PasswordReset, User, UserSession, user_laboratory
 from tenantry.errors import TokenRefused, TooManyAttempts
 from tenantry.iam import passwords
 
@@ -116,7 +116,8 @@ class Identity:
     def refresh(
         self, tenant: Tenant, refresh_token: str, context: LabContext, laboratory_uid: str | None = None
     ) -> Grant:
-        """Take a refresh token, which is good once, and give the next, with a new access token.
+        """Take a refresh token, which is good once, and give the next, with a new access token. It names the laboratory
+        of the session, unless another is given, which is the session's from then on.
 
         :raises TokenRefused: it is unknown, used or over, or its user is inactive. One that was used before ends its
             session.
@@ -133,7 +134,8 @@ class Identity:
                 user = session.get_one(User, opened.user_uid)
                 if not user.is_active or user.is_blocked:
                     raise TokenRefused("its user is inactive")
-                return self._grant(session, tenant, user, opened.uid, following, laboratory_uid, at)
+                at_work = laboratory_uid or opened.active_laboratory_uid
+                return self._grant(session, tenant, user, opened, following, at_work, at)
         raise TokenRefused(reused.args[0])
 
     def logout(self, session: Session, context: LabContext, session_uid: str) -> None:
@@ -264,14 +266,14 @@ class Identity:
             audit.note(
                 session, replace(context, user_uid=user.uid, user_name=user.user_name), "login", "user", user.uid
             )
-            return self._grant(session, tenant, user, opened.uid, refresh_token, laboratory_uid, at)
+            return self._grant(session, tenant, user, opened, refresh_token, laboratory_uid, at)
 
     def _grant(
         self,
         session: Session,
         tenant: Tenant,
         user: User,
-        session_uid: str,
+        opened: UserSession,
         refresh_token: str,
         laboratory_uid: str | None,
         at: datetime,
@@ -279,7 +281,8 @@ class Identity:
         choices = laboratories_of(session, user)
         if laboratory_uid is not None and laboratory_uid not in {choice.uid for choice in choices}:
             raise LaboratoryRefused
-        access_token = tokens.sign(tenant, user.uid, session_uid, laboratory_uid, at)
+        opened.active_laboratory_uid = laboratory_uid
+        access_token = tokens.sign(tenant, user.uid, opened.uid, laboratory_uid, at)
         session.flush()
         session.refresh(user)
         session.expunge(user)

@@ -69,7 +69,8 @@ def open_session(
 def rotate(
     session: Session, refresh_token: str, address: str, at: datetime, laboratory_uid: str | None = None
 ) -> tuple[UserSession, str]:
-    """Take a refresh token and give the next one of its session.
+    """Take a refresh token and give the next one of its session, which lasts as the laboratory named sets it, else the
+    one that the session is at work in.
 
     :raises Reused: it was taken before; its session is ended now, so the transaction must be kept.
     :raises TokenRefused: there is no such token, or its session is over.
@@ -95,7 +96,8 @@ def rotate(
     if held.ended_at is not None or held.expires_at <= at or taken.expires_at <= at:
         raise TokenRefused("its session is over")
     held.last_address, held.refreshed_at = address[:MAX_ADDRESS], at
-    held.expires_at = min(at + _idle(session, laboratory_uid), held.created_at + LIFETIME)
+    idle = _idle(session, laboratory_uid or held.active_laboratory_uid)
+    held.expires_at = min(at + idle, held.created_at + LIFETIME)
     session.flush()
     return held, _token(session, held)
 

@@ -32,6 +32,8 @@ class UserSession(Base):
 
     uid: Mapped[str] = mapped_column(String(UID_LENGTH), primary_key=True)
     user_uid: Mapped[str] = mapped_column(ForeignKey("user.uid", ondelete="CASCADE"), index=True)
+    # Named by its access tokens: chosen at login, or by the last refresh that chose another.
+    active_laboratory_uid: Mapped[str | None] = mapped_column(ForeignKey("laboratory.uid", ondelete="SET NULL"))
     address: Mapped[str] = mapped_column(String(64))  # of the login
     last_address: Mapped[str] = mapped_column(String(64))  # of the last refresh
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from beak_lims.models import AuditLog, LaboratorySetting, PasswordReset, RefreshToken, User, UserSession
+from beak_lims.identity import tokens
+from beak_lims.models import (
+    AuditLog,
+    LaboratorySetting,
+    PasswordReset,
+    RefreshToken,
+    User,
+    UserSession,
+    user_laboratory,
+)
 
 from ...conftest import API, PASSWORD, Actor, Installation
 
@@ -57,6 +66,37 @@ def test_login_may_choose_the_laboratory(installation: Installation) -> None:
     told = post(installation, "/login", {**body, "laboratory_uid": first})
     assert with_token(user, told).get("/auth/me")["laboratory_uid"] == first
     post(installation, "/login", {**body, "laboratory_uid": second}, 403)
+    post(installation, "/login", {**body, "laboratory_uid": "0" * 32}, 403)
+
+
+def test_refreshed_token_keeps_the_organisation_and_the_laboratory(installation: Installation) -> None:
+    user = installation.actor(laboratory=None)
+    first, second = installation.laboratories["alpha"].values()
+    login_body = {"identifier": user.user_name, "password": PASSWORD, "laboratory_uid": first}
+    told = post(installation, "/login", login_body)
+    for chosen, expected in ((None, first), (second, second), (None, second)):
+        wanted = {} if chosen is None else {"laboratory_uid": chosen}
+        told = post(installation, "/refresh", {"refresh_token": told["refresh_token"], **wanted})
+        claims = tokens.verify(str(told["access_token"]))
+        assert (claims["tenant_slug"], claims["laboratory_uid"]) == ("alpha", expected)
+        assert with_token(user, told).get("/auth/me")["laboratory_uid"] == expected
+    with installation.tenancy.session("alpha") as session:
+        lasting = sa.select(LaboratorySetting).where(LaboratorySetting.laboratory_uid == second)
+        session.scalars(lasting).one().inactivity_log_out = 5
+        of_user = (user_laboratory.c.user_uid == user.uid, user_laboratory.c.laboratory_uid == first)
+        session.execute(sa.delete(user_laboratory).where(*of_user))
+    try:
+        told = post(installation, "/refresh", {"refresh_token": told["refresh_token"]})
+        with installation.tenancy.session("alpha") as session:
+            uid = tokens.verify(str(told["access_token"]))["sid"]
+            opened = session.get_one(UserSession, uid)
+            assert opened.expires_at - opened.refreshed_at == timedelta(minutes=20)  # as the laboratory at work has it
+        elsewhere = {"refresh_token": told["refresh_token"], "laboratory_uid": first}
+        post(installation, "/refresh", elsewhere, 403)  # which uses up no token
+        post(installation, "/refresh", {"refresh_token": told["refresh_token"]})
+    finally:
+        with installation.tenancy.session("alpha") as session:
+            session.scalars(lasting).one().inactivity_log_out = None
 
 
 def test_refusals_tell_the_same(installation: Installation) -> None:

@@ -37,7 +37,9 @@ class Refresh(Incoming):
     """A refresh token, good once."""
 
     refresh_token: Secret
-    laboratory_uid: Reference | None = Field(None, description="Named by the access token from then on")
+    laboratory_uid: Reference | None = Field(
+        None, description="Named by the access token from then on; without it the session stays where it is"
+    )
 
 
 class NewPassword(Incoming):
