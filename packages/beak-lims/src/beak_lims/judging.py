@@ -157,6 +157,9 @@ class _Rules:
         """The range that fits best; of two that ask for the same, that of the narrower ages, then the newer one."""
 
         def fits(rule: Mapping[str, Any]) -> bool:
+            # Nothing is converted, so a range in another unit says nothing of the number; older copies tell no unit.
+            if rule.get("unit") not in (None, self._content["unit"]):
+                return False
             if rule["method_uid"] not in (None, self._method_uid) or rule["gender"] not in (None, subject.gender):
                 return False
             if rule["age_min"] is None and rule["age_max"] is None:

@@ -101,6 +101,14 @@ def test_the_range_that_asks_for_most_decides(subject: Subject, method: str | No
     assert judge(copy(specifications=given), "1", subject, method_uid=method).details["specification"]["uid"] == decides
 
 
+def test_range_in_another_unit_is_held_against_no_number() -> None:
+    in_grams, own, any_unit = {"unit": "g/L", "max": "1"}, {"unit": "mmol/L", "max": "6"}, {"max": "7"}
+    assert judge(copy(specifications=ranges(in_grams)), "5", WOMAN).flag is None
+    for fitting in (own, any_unit):
+        judged = judge(copy(specifications=ranges(in_grams, fitting)), "5", WOMAN)
+        assert (judged.flag, judged.details["specification"]["uid"]) == ("normal", "r1")
+
+
 def test_steps_follow_each_other_and_are_told() -> None:
     content = copy(
         correction_factors=[RULE | {"factor": "1.1"}, RULE | {"factor": "2", "instrument_uid": "big"}],
@@ -151,6 +159,12 @@ def test_text_is_held_against_the_normal_and_the_warned_of(entered: str, flag: s
     given = ranges({"normal_value": "Negative", "warn_values": ["positive"], "warn_report": "REACTIVE"})
     judged = judge(copy(result_type="short_text", specifications=given), entered, WOMAN)
     assert (judged.flag, judged.result) == (flag, reported)
+
+
+@pytest.mark.parametrize(("given", "flag"), [({}, None), ({"normal_value": "Clear"}, "abnormal")])
+def test_text_without_values_to_warn_of_is_reported_as_entered(given: dict[str, str], flag: str | None) -> None:
+    judged = judge(copy(result_type="short_text", specifications=ranges(given)), "Cloudy", WOMAN)
+    assert (judged.flag, judged.result, judged.mutations) == (flag, "Cloudy", ())
 
 
 def test_list_takes_its_options_only() -> None:

@@ -92,7 +92,8 @@ class Specification(Record):
 
     ``min`` to ``max`` is normal; below ``min_warn`` or above ``max_warn`` is critical, and reported as ``min_report``
     or ``max_report`` where those are given. A text result that equals one of ``warn_values`` is reported as
-    ``warn_report``. A null of method, gender or age fits all.
+    ``warn_report``. A null of unit, method, gender or age fits all; a range in another unit than the analysis's is held
+    against no result, for nothing is converted.
     """
 
     __tablename__ = "specification"

@@ -74,7 +74,7 @@ SELECT w.key, jsonb_build_object(
 },
     'specifications', {
     _listed(
-        "'uid', x.uid, 'method_uid', x.method_uid, 'gender', x.gender,"
+        f"'uid', x.uid, 'unit', {_named('unit', 'x.unit_uid')}, 'method_uid', x.method_uid, 'gender', x.gender,"
         " 'age_min', x.age_min, 'age_max', x.age_max, 'age_unit', x.age_unit,"
         f" 'min', {_figure('x.min')}, 'max', {_figure('x.max')},"
         f" 'min_warn', {_figure('x.min_warn')}, 'max_warn', {_figure('x.max_warn')},"

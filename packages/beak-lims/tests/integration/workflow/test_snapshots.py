@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import select
 
+from beak_lims.crypto import keyring
 from beak_lims.errors import ChangeRefused
-from beak_lims.models import AuditLog, Client, Patient, Snapshot, SnapshotContent
+from beak_lims.models import (
+    Analysis,
+    AuditLog,
+    Client,
+    CorrectionFactor,
+    DetectionLimit,
+    Interim,
+    LaboratoryInstrument,
+    Patient,
+    ResultOption,
+    Snapshot,
+    SnapshotContent,
+    Specification,
+    Uncertainty,
+    Unit,
+)
+from beak_lims.models.base import Record
 from beak_lims.services.reports import amend_report, publish_samples
 from beak_lims.services.requests import Registered
 from beak_lims.snapshots.refreshing import Refreshed, Reverted, Scope, refresh, revert, touched
-from beak_lims.snapshots.taking import take_patients
+from beak_lims.snapshots.taking import AnalysisWanted, copy_analyses, take_patients
 
 from .conftest import Bench, set_up
 
@@ -165,7 +183,18 @@ def test_corrected_name_reaches_an_open_request_encrypted(bench: Bench) -> None:
         ).all()
         assert [row.version for row in rows] == [1, 2]
         assert rows[0].content == rows[1].content
+        assert (rows[1].content["patient"]["uid"], rows[1].content["client"]["uid"]) == (
+            bench.uids["patient"],
+            bench.uids["client"],
+        )
         assert "Amendedname" not in str(rows)
+        told = {name: value and keyring().decrypt(value) for name, value in rows[1].identity.items()}
+        assert told == {
+            "first_name": "Tendai",
+            "middle_name": "Amendedname",
+            "last_name": "Secretname",
+            "date_of_birth": "1990-05-01",
+        }
         session.scalars(select(Patient).where(Patient.uid == bench.uids["patient"])).one().middle_name = None
 
 
@@ -189,6 +218,61 @@ def test_versions_and_copies_are_never_changed_or_removed(bench: Bench) -> None:
         refused = pytest.raises(sa.exc.DBAPIError, match=r"added and never changed|permission denied")
         with refused, bench.at_work() as (session, _):
             session.connection().exec_driver_sql(statement)
+
+
+RULES: dict[str, tuple[type[Record], dict[str, Any]]] = {
+    "specifications": (
+        Specification,
+        {
+            "min": 1,
+            "max": 2,
+            "min_warn": 0,
+            "max_warn": 3,
+            "min_report": "low",
+            "max_report": "high",
+            "normal_value": "clear",
+            "warn_values": ["red"],
+            "warn_report": "bloody",
+            "gender": "female",
+            "age_min": 1,
+            "age_max": 9,
+            "age_unit": "months",
+        },
+    ),
+    "detection_limits": (DetectionLimit, {"lower": 1, "upper": 2}),
+    "uncertainties": (Uncertainty, {"min": 1, "max": 2, "value": 3}),
+    "correction_factors": (CorrectionFactor, {"factor": 2}),
+    "interims": (Interim, {"key": 1, "content": "dilution"}),
+    "result_options": (ResultOption, {"key": 1, "value": "clear"}),
+}
+WHOSE = {"uid", "analysis_uid", "created_at", "created_by_uid", "updated_at", "updated_by_uid"}
+
+
+def test_copy_holds_every_field_of_every_rule(bench: Bench) -> None:
+    with bench.at_work(None) as (session, _):
+        unit = Unit(name="furlong")
+        analysis = Analysis(name="Ruled", keyword="ruled")
+        session.add_all([unit, analysis])
+        session.flush()
+        device = session.scalars(select(LaboratoryInstrument).filter_by(uid=bench.uids["device"])).one()
+        of = {"unit_uid": unit.uid, "method_uid": bench.uids["wet"], "instrument_uid": device.instrument_uid}
+        expected: dict[str, dict[str, Any]] = {}
+        for name, (kind, values) in RULES.items():
+            columns = set(kind.__table__.c.keys()) - WHOSE
+            given = values | {column: key for column, key in of.items() if column in columns}
+            assert set(given) == columns, (
+                f"a field of {kind.__tablename__} is new: have the copy hold it, and this test"
+            )
+            session.add(kind(analysis_uid=analysis.uid, **given))
+            expected[name] = {column: str(value) for column, value in given.items()}
+        expected["specifications"]["unit"] = unit.name
+        del expected["specifications"]["unit_uid"]
+        session.flush()
+        [copy] = copy_analyses(session, bench.laboratory_uid, [AnalysisWanted(analysis.uid)]).values()
+        for name, rule in expected.items():
+            [told] = copy.content[name]
+            assert {column: str(told[column]) for column in rule} == rule
+        session.rollback()
 
 
 def test_hash_is_that_of_the_content(bench: Bench) -> None:
