@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
 import pytest
 
 from beak_lims.settings import Settings
@@ -10,6 +13,14 @@ from tenantry import Tenancy
 from tenantry.errors import NameRejected, TenancyError
 
 RULE = "Slug must match ^[a-z][a-z0-9_]{0,62}$"
+
+
+@pytest.fixture(scope="module")
+def tenancy(databases: Callable[[], AbstractContextManager[str]]) -> Iterator[Tenancy]:
+    with databases() as url:
+        tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url))
+        yield tenancy
+        tenancy.close()
 
 
 @pytest.mark.parametrize(
@@ -37,7 +48,7 @@ def test_refused(tenancy: Tenancy, slug: str, reason: str) -> None:
     with pytest.raises(NameRejected) as caught:
         tenancy.provision(slug, name="X")
     assert reason in str(caught.value)
-    assert tenancy.list() == []
+    assert slug not in [tenant.slug for tenant in tenancy.list()]
 
 
 @pytest.mark.parametrize("slug", ["a", "x" * 59, "lab_1", "organization", "user"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import httpx
@@ -44,6 +45,16 @@ def test_neither_takes_tokens_of_the_other(installation: Installation, client: h
         assert answer.status_code == 401
     assert client.get(f"{PLATFORM}/tenants", headers=actor.headers).status_code == 401
     assert client.get(f"{API}/countries", headers=actor.headers).status_code == 200
+    # What a tenant's superuser would have to do to make a tenant.
+    body = {"name": "Taken", "slug": "taken"}
+    assert client.post(f"{PLATFORM}/tenants", json=body, headers=actor.headers).status_code == 401
+    assert [one.slug for one in installation.tenancy.list()] == ["alpha", "beta"]
+
+
+def test_no_page_to_try_requests_on_is_served(installation: Installation, client: httpx.Client) -> None:
+    headers = installation.actor(superuser=True).headers
+    for prefix, page in itertools.product(("", API, PLATFORM), ("docs", "redoc", "graphql", "graphiql", "beak-gql")):
+        assert client.get(f"{prefix}/{page}", headers=headers).status_code == 404, f"{prefix}/{page}"
 
 
 def test_sub_domain_names_the_tenant_and_agrees_with_token_and_header(

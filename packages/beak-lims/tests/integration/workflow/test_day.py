@@ -308,6 +308,48 @@ def test_retest_forgets_what_the_first_attempt_used(bench: Bench) -> None:
     assert bench.result(again).snapshot_hash == registered
 
 
+def test_retest_takes_over_nothing_of_what_became_of_the_first_value(bench: Bench) -> None:
+    made = bench.register(("crp",))
+    bench.submit(made, crp="0.5")
+    with bench.at_work("bob") as (session, context):
+        again = retest_result(session, context, made.results[0].uid, "Implausible", keep=False).uid
+    child = bench.result(again)
+    assert {child.entered, child.result, child.flag, child.judgement, child.note, child.date_submitted} == {None}
+    with bench.at_work() as (session, context):
+        submit_results(session, context, [Entry(again, "2")])
+        steps = select(ResultMutation.before).where(ResultMutation.analysis_result_uid == again)
+        assert "0.5" not in str(session.scalars(steps).all())
+    assert bench.result(again).result == "2.20 +/- 0.5"
+    assert bench.result(made.results[0].uid).result == "< 0.6"  # of which nothing is lost
+
+
+def test_flag_is_told_in_every_state_that_follows(bench: Bench) -> None:
+    scientist = bench.installation.actor(groups=("SCIENTIST", "LAB_MANAGER"))
+    made, other = bench.register(("pot",)), bench.register(("pot",))
+    sample, result = made.samples[0].uid, made.results[0].uid
+
+    def told(uid: str, of: str) -> tuple[str, str, str]:
+        one, whole = scientist.get(f"/results/{uid}"), scientist.get(f"/samples/{of}")
+        assert [row["flag"] for row in whole["results"] if row["uid"] == uid] == [one["flag"]]
+        return whole["status"], one["status"], one["flag"]
+
+    for one in (made, other):
+        bench.submit(one, pot="9.9")
+    assert told(result, sample) == ("awaiting", "resulted", "high")
+    [listed] = [
+        one for one in scientist.get("/results/worklist", params={"status": "resulted"}) if one["uid"] == result
+    ]
+    assert listed["flag"] == "high"
+    bench.verify(made)
+    assert told(result, sample) == ("approved", "approved", "high")
+    scientist.post("/samples/publish", {"uids": [sample]})
+    assert told(result, sample) == ("published", "approved", "high")
+    scientist.post(f"/samples/{sample}/invalidate", {"reason": "Labels swapped"})
+    assert told(result, sample) == ("invalidated", "approved", "high")
+    scientist.post(f"/results/{other.results[0].uid}/retest", {"reason": "Haemolysed"})
+    assert told(other.results[0].uid, other.samples[0].uid) == ("received", "retracted", "high")
+
+
 def test_keeping_a_result_that_needs_two_verifiers_is_refused_to_the_first(bench: Bench) -> None:
     made = bench.register(("hiv",))
     bench.submit(made, hiv="Positive")
