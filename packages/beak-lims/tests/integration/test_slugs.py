@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+import httpx
 import pytest
 
+from beak_lims.api.app import lims_app
 from beak_lims.settings import Settings
 from beak_lims.tenancy import declare
 from tenantry import Tenancy
 from tenantry.errors import NameRejected, TenancyError
+from tenantry.http.settings import LOOPBACK, HttpSettings
+
+from ..conftest import API, serving
 
 RULE = "Slug must match ^[a-z][a-z0-9_]{0,62}$"
 
@@ -55,6 +60,22 @@ def test_refused(tenancy: Tenancy, slug: str, reason: str) -> None:
 def test_accepted(tenancy: Tenancy, slug: str) -> None:
     tenant = tenancy.provision(slug, name="X").tenant
     assert (tenant.location, tenant.status) == (f"org_{slug}", "active")
+
+
+def test_slug_that_is_no_host_name_is_named_by_token_or_header(tenancy: Tenancy) -> None:
+    if "lab_1" not in [tenant.slug for tenant in tenancy.list()]:
+        tenancy.provision("lab_1", name="Lab")
+    app = lims_app(tenancy, HttpSettings(trusted_hosts=(*LOOPBACK, "*.localtest.me")))
+    body = {"identifier": "nobody", "password": "wrong"}
+    with serving(app) as origin, httpx.Client(base_url=origin, timeout=30) as client:
+
+        def log_in(**headers: str) -> int:
+            return client.post(f"{API}/auth/login", json=body, headers=headers).status_code
+
+        assert log_in(**{"X-Org-Slug": "lab_1"}) == 401  # it is served; nobody of that name is there
+        assert log_in(**{"X-Org-Slug": "lab-1"}) == 403
+        assert log_in(Host="lab-1.localtest.me") == 403
+        assert log_in(Host="lab_1.localtest.me") == 400  # no name that a host may have
 
 
 def test_the_schema_of_the_platform_is_no_tenants(postgres_url: str) -> None:
