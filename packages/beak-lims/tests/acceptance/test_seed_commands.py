@@ -18,6 +18,9 @@ def test_what_is_chosen_at_provisioning_is_there_and_wrong_choices_write_nothing
     platform.ok(f"{provision} --seed core,clinical --industry pharma --enable-module research")
     assert query("SELECT (SELECT count(*) FROM org_p.analysis), (SELECT count(*) FROM org_p.organism)") == [(47, 62)]
     assert platform.ok("beak-lims tenant modules --slug p") == "pharma\tprimary\ncore\tenabled\nresearch\tenabled\n"
+    told = platform("beak-lims seed all --tenant-slug p")
+    assert (told.returncode, "p: Organisms.txt: 62 rows, " in told.stderr) == (0, True)
+    assert told.stdout.startswith("p\tseeded\tnothing to do\n")
     refused = platform.refused("beak-lims seed industry --module clinical --tenant-slug p")
     assert refused == "Module 'clinical' is not enabled for tenant 'p'"
 
@@ -30,6 +33,7 @@ def test_without_a_tenant_each_active_one_has_its_outcome(one: Shell, query: Que
     assert done.returncode == 1
     assert done.stdout.splitlines()[:2] == ["one\tfailed", "two\tseeded\t622 changes"]
     assert "error: one: " in done.stderr
+    assert "two: Breakpoints.txt: 273 rows, " in done.stderr
     assert query("SELECT count(*) FROM org_one.organism") == [(0,)]
     assert query("SELECT count(*) FROM org_two.organism") == [(62,)]
     again = one.ok("beak-lims seed microbiology", DEFAULT_TENANT_SLUG="two")

@@ -42,10 +42,11 @@ def add_seeds(seed: typer.Typer, open_tenancy: Callable[[], Tenancy]) -> None:
         for note in catalog.notes():
             say(note)
 
-        def progress(done: Loaded) -> None:
-            say(f"{done.file}: {done.added + done.changed + done.unchanged} rows, {done.seconds:.1f} s")
-
-        perform(open_tenancy, tenant_slug, lambda session, _: tables.seed(session, catalog, progress=progress))
+        perform(
+            open_tenancy,
+            tenant_slug,
+            lambda session, slug: tables.seed(session, catalog, progress=progress_of(slug)),
+        )
 
     @seed.command(name="all")
     def everything(
@@ -58,7 +59,7 @@ def add_seeds(seed: typer.Typer, open_tenancy: Callable[[], Tenancy]) -> None:
         from beak_lims.seeds.scopes import SCOPES, parse_scopes, seed
 
         chosen = SCOPES if scopes is None else parse_scopes(words_of(scopes))
-        perform(open_tenancy, tenant_slug, lambda session, _: seed(session, chosen))
+        perform(open_tenancy, tenant_slug, lambda session, slug: seed(session, chosen, progress=progress_of(slug)))
 
     @seed.command()
     def core(tenant_slug: TenantOption = None) -> None:
@@ -82,11 +83,20 @@ def add_seeds(seed: typer.Typer, open_tenancy: Callable[[], Tenancy]) -> None:
 
         def work(session: Session, slug: str) -> Sequence[Seeded]:
             modules_of(tenancy_of(slug)).require(module)
-            return seed(session, tuple(scope for scope in SCOPES if scope == module))
+            return seed(session, tuple(scope for scope in SCOPES if scope == module), progress=progress_of(slug))
 
         with opened(open_tenancy) as tenancy:
             tenancy_of = tenancy.get
             perform(lambda: tenancy, tenant_slug, work)
+
+
+def progress_of(slug: str) -> Callable[[Loaded], None]:
+    """Tells of each reference table of a tenant once it is in."""
+
+    def tell(done: Loaded) -> None:
+        say(f"{slug}: {done.file}: {done.added + done.changed + done.unchanged} rows, {done.seconds:.1f} s")
+
+    return tell
 
 
 def perform(open_tenancy: Callable[[], Tenancy], tenant_slug: str | None, work: Work) -> None:

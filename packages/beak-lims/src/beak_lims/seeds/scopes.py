@@ -6,7 +6,7 @@ wished. One statement a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +23,8 @@ from beak_lims.seeds.running import Seeded
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from beak_lims.microbiology.catalog import Loaded
+
 CORE, CLINICAL = "core", "clinical"
 SCOPES = (CORE, CLINICAL)
 
@@ -36,14 +38,16 @@ def parse_scopes(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(scope for scope in SCOPES if scope in wanted)
 
 
-def seed(session: Session, scopes: Sequence[str]) -> list[Seeded]:
-    """Add what the scopes hold and the tenant lacks."""
+def seed(
+    session: Session, scopes: Sequence[str], *, progress: Callable[[Loaded], None] = lambda _: None
+) -> list[Seeded]:
+    """Add what the scopes hold and the tenant lacks. ``progress`` is told of each reference table once it is in."""
     seeded: list[Seeded] = []
     if CORE in scopes:
         complete(session)
         seeded += _core(session)
     if CLINICAL in scopes:
-        seeded += microbiology.seed(session, microbiology.tables(None))
+        seeded += microbiology.seed(session, microbiology.tables(None), progress=progress)
         seeded += _clinical(session)
     return seeded
 
