@@ -29,6 +29,7 @@ from beak_lims.models import (
     SnapshotContent,
     User,
 )
+from beak_lims.reports.antibiograms import antibiograms, tests_of, titles_of
 from beak_lims.services.house_rules import HouseRules
 from beak_lims.workflow.results import ResultState
 
@@ -48,9 +49,13 @@ def contents(
 ) -> dict[str, Any]:
     """What a report of this state says of the sample, as JSON.
 
-    An unapproved value is in no report: a preliminary one says ``pending`` in its place.
+    An unapproved value is in no report: a preliminary one says ``pending`` in its place. Tests of isolates stand with
+    their isolate, and not among the other results.
     """
     copies = _copies(session, sample)
+    results = _shown(session, sample, copies, preliminary=state is ReportState.PRELIMINARY)
+    told = _told(session, rules, results, copies)
+    tests = tests_of(session, sample.uid, results)
     return {
         "title": TITLES[state],
         "state": state.value,
@@ -65,7 +70,8 @@ def contents(
             "received": _moment(rules, sample.date_received),
             "approved": _moment(rules, sample.date_verified),
         },
-        "results": _results(session, rules, sample, copies, preliminary=state is ReportState.PRELIMINARY),
+        "results": sorted((one for uid, one in told.items() if uid not in tests), key=_place),
+        "isolates": antibiograms(titles_of(session, sample.uid), tests, told),
     }
 
 
@@ -162,14 +168,9 @@ def _age(born: str | None, years: int | None, on: date) -> str | None:
     return f"{age.months} months" if age.years < 2 else f"{age.years} years"
 
 
-def _results(
-    session: Session,
-    rules: HouseRules,
-    sample: Sample,
-    copies: Mapping[str, dict[str, Any]],
-    *,
-    preliminary: bool,
-) -> list[dict[str, Any]]:
+def _shown(
+    session: Session, sample: Sample, copies: Mapping[str, dict[str, Any]], *, preliminary: bool
+) -> list[AnalysisResult]:
     shown = {ResultState.APPROVED.value}
     if preliminary:
         shown |= {ResultState.PENDING.value, ResultState.RESULTED.value, ResultState.REFERRED.value}
@@ -182,32 +183,39 @@ def _results(
         )
         .order_by(AnalysisResult.uid)
     )
-    results = [one for one in found if not copies[one.snapshot_hash]["hidden"]]
+    return [one for one in found if not copies[one.snapshot_hash]["hidden"]]
+
+
+def _told(
+    session: Session, rules: HouseRules, results: Sequence[AnalysisResult], copies: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """What is said of each result, by its uid."""
     verifiers = _verifiers(session, [one.uid for one in results])
-    told = []
+    told: dict[str, dict[str, Any]] = {}
     for one in results:
         copy = copies[one.snapshot_hash]
         approved = one.status == ResultState.APPROVED
         used = (copy.get("used") or {}).get("method")
-        told.append(
-            {
-                "department": copy["department"],
-                "category": copy["category"],
-                "sort_key": copy["sort_key"],
-                "analysis": copy["name"],
-                "result": (one.result or "").replace("\n", ", ") if approved else PENDING,
-                "unit": copy["unit"],
-                "range": range_of(one.judgement) if approved else "",
-                "flag": one.flag if approved else None,
-                "method": None if used is None or not approved else used["name"],
-                "note": one.note if approved else None,
-                "verified_by": verifiers.get(one.uid, []) if approved else [],
-                "verified_at": _moment(rules, one.date_verified) if approved else None,
-            }
-        )
-    return sorted(
-        told, key=lambda one: (one["department"] or "", one["category"] or "", one["sort_key"], one["analysis"])
-    )
+        told[one.uid] = {
+            "department": copy["department"],
+            "category": copy["category"],
+            "sort_key": copy["sort_key"],
+            "analysis": copy["name"],
+            "result": (one.result or "").replace("\n", ", ") if approved else PENDING,
+            "unit": copy["unit"],
+            "range": range_of(one.judgement) if approved else "",
+            "flag": one.flag if approved else None,
+            "method": None if used is None or not approved else used["name"],
+            "note": one.note if approved else None,
+            "verified_by": verifiers.get(one.uid, []) if approved else [],
+            "verified_at": _moment(rules, one.date_verified) if approved else None,
+        }
+    return told
+
+
+def _place(one: Mapping[str, Any]) -> tuple[str, str, int, str]:
+    """Where a result stands among the others."""
+    return one["department"] or "", one["category"] or "", one["sort_key"], one["analysis"]
 
 
 def _verifiers(session: Session, uids: Sequence[str]) -> dict[str, list[str]]:

@@ -25,6 +25,18 @@ WIDTHS = (46, 40, 11, 20, 33, 30)  # of the columns of results, in parts of the 
 HEADINGS = ("Analysis", "Result", "Flag", "Unit", "Reference range", "Method")
 FLAGS = {"low": "L", "high": "H", "critical_low": "LL", "critical_high": "HH", "abnormal": "A"}
 LEGEND = "L low, H high, LL and HH critical, A abnormal. Reference ranges are those in force when the result was made."
+TEST_WIDTHS = (52, 34, 26, 20, 48)
+TEST_HEADINGS = ("Antibiotic", "Category", "Value", "Test", "Read by")
+MEANINGS = {
+    "S": "susceptible",
+    "SDD": "susceptible, dose-dependent",
+    "I": "intermediate, by EUCAST susceptible at increased exposure",
+    "NS": "not susceptible",
+    "R": "resistant",
+    "WT": "wild type",
+    "NWT": "not wild type",
+    "?": "the value lies beyond the scale and may mean otherwise",
+}
 GREY = (110, 110, 110)
 SHADE = (236, 239, 243)
 LINES = (190, 195, 200)
@@ -85,7 +97,7 @@ class _Page(FPDF):
         """One paragraph."""
         self.set_font(FONT, "B" if bold else "", size)
         self.set_text_color(*(GREY if grey else (0, 0, 0)))
-        self.multi_cell(0, size * 0.5, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(0, size * 0.5, text, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.set_text_color(0, 0, 0)
 
 
@@ -105,6 +117,7 @@ def printed(told: Mapping[str, Any], at: datetime, logo: bytes | None = None) ->
     _facts(page, told)
     page.ln(3)
     _results(page, told)
+    _antibiograms(page, told)
     _verified(page, told)
     return bytes(page.output()), page.pages_count
 
@@ -169,18 +182,52 @@ def _results(page: _Page, told: Mapping[str, Any]) -> None:
             row.cell(one["method"] or "")
             if one["note"]:
                 table.row().cell(one["note"], colspan=len(WIDTHS))
-    page.ln(1)
-    page.line_of(LEGEND, size=SMALL, grey=True)
+    if any(one["flag"] or one["range"] for one in told["results"]):
+        page.ln(1)
+        page.line_of(LEGEND, size=SMALL, grey=True)
+
+
+def _antibiograms(page: _Page, told: Mapping[str, Any]) -> None:
+    headings = FontFace(emphasis="BOLD", fill_color=SHADE)
+    bold = FontFace(emphasis="BOLD")
+    marks: set[str] = set()
+    for isolate in told["isolates"]:
+        page.ln(2)
+        page.line_of(isolate["title"], bold=True)
+        page.ln(1)
+        page.set_font(FONT, size=BODY)
+        with page.table(
+            col_widths=TEST_WIDTHS,
+            borders_layout="HORIZONTAL_LINES",
+            headings_style=headings,
+            line_height=5,
+            text_align="LEFT",
+        ) as table:
+            table.row(TEST_HEADINGS)
+            for one in isolate["tests"]:
+                category = one["category"]
+                marks |= {category.rstrip("?"), category[-1:]}
+                row = table.row()
+                row.cell(one["analysis"])
+                row.cell(category, style=bold if category.rstrip("?") in MEANINGS else None)
+                for part in ("value", "test", "read_by"):
+                    row.cell(one[part] or "")
+                if one["note"]:
+                    table.row().cell(one["note"], colspan=len(TEST_WIDTHS))
+    meant = [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]
+    if meant:
+        page.ln(1)
+        page.line_of("; ".join(meant) + ".", size=SMALL, grey=True)
 
 
 def _verified(page: _Page, told: Mapping[str, Any]) -> None:
     by: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    for one in told["results"]:
+    for one in (*told["results"], *(test for isolate in told["isolates"] for test in isolate["tests"])):
         if one["verified_by"]:
             by.setdefault(tuple(one["verified_by"]), []).append((one["analysis"], one["verified_at"]))
     page.ln(2)
     for names, verified in by.items():
-        analyses = ", ".join(dict.fromkeys(analysis for analysis, _ in verified))
+        analyses = "; ".join(dict.fromkeys(analysis for analysis, _ in verified))
         last = max(at for _, at in verified)
         page.line_of(f"Verified by {', '.join(names)} on {last}: {analyses}")
     if told["state"] == "preliminary":

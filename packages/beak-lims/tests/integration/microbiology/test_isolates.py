@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pypdf import PdfReader
 
 from beak_lims.seeds import running
 from beak_lims.seeds.microbiology import seed as load
@@ -139,6 +141,35 @@ def test_later_value_may_change_what_an_earlier_one_means(scientist: Actor) -> N
     result = scientist.get(f"/results/{test['analysis_result_uid']}")
     assert result["result"] == "Clindamycin: R (0.12 mg/L)"
     assert "inducible" in test["reason"]
+
+
+def test_report_tells_the_tests_of_two_isolates_apart(seeded: Installation, scientist: Actor) -> None:
+    verifier = seeded.actor()
+    sample, both = culture(scientist), panel(scientist, "Two isolates", "AMP", "CIP")
+    entered(scientist, isolate(scientist, sample, "eco", both), AMP="4", CIP="0.06")
+    other = scientist.post(f"/samples/{sample}/isolates")["uid"]
+    scientist.post(f"/isolates/{other}/organism", {"organism_uid": organism(scientist, "kpn")})
+    shown = scientist.post(f"/isolates/{other}/panel", {"ast_panel_uid": both})
+    entered(scientist, shown, AMP="4", CIP=">0.25")
+
+    def printed(report: Any) -> str:
+        pdf = scientist("GET", f"/reports/{report['uid']}/pdf").content
+        return " ".join(" ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages).split())
+
+    early = printed(scientist.post(f"/samples/{sample}/reports/preliminary"))
+    assert "Isolate 2 Antibiotic Category Value Test Read by Ampicillin pending MIC Ciprofloxacin pending MIC" in early
+    assert "Klebsiella" not in early
+    assert "mg/L" not in early
+    verifier.post("/results/verify", {"uids": [one["uid"] for one in scientist.get(f"/samples/{sample}")["results"]]})
+    [report] = verifier.post("/samples/publish", {"uids": [sample]})
+    _, _, told = printed(report).partition("Isolate Isolate 1")
+    head = "Antibiotic Category Value Test Read by Ampicillin"
+    for expected in (
+        f"Isolate 1: Escherichia coli {head} S 4 mg/L MIC EUCAST 2024 Ciprofloxacin S 0.06 mg/L",
+        f"Isolate 2: Klebsiella pneumoniae {head} R 4 mg/L MIC EUCAST 2024, expected resistance Ciprofloxacin NS",
+        "S susceptible; NS not susceptible; R resistant.",
+    ):
+        assert expected in told, told
 
 
 def test_zone_is_read_by_the_one_disk_of_the_guideline(scientist: Actor) -> None:
