@@ -69,29 +69,37 @@ def floor(target: str) -> dict[str, float]:
 
 
 def _floor(connection: Any, basket: str, mark: str) -> dict[str, float]:
-    def many(numbers: range, *, synced: bool) -> float:
-        start = time.perf_counter()
-        if not synced:
-            connection.execute("BEGIN")
-        for number in numbers:
-            content = (f"document {number} of a benchmark " * 40).encode()[:1024]
-            descriptor = os.open(f"{number}.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.write(descriptor, content)
-            if synced:
-                os.fsync(descriptor)
-                connection.execute("BEGIN")
-            os.close(descriptor)
-            for statement, values in _rows(basket, number, content.decode()):
-                connection.execute(statement.replace("?", mark), values)
-            if synced:
-                connection.execute("COMMIT")
-        if not synced:
-            connection.execute("COMMIT")
-            os.sync()
-        return len(numbers) / (time.perf_counter() - start)
+    def written(number: int) -> tuple[int, str]:
+        content = (f"document {number} of a benchmark " * 40).encode()[:1024]
+        descriptor = os.open(f"{number}.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(descriptor, content)
+        return descriptor, content.decode()
 
-    added = many(range(FLOOR), synced=True)
-    in_one = many(range(FLOOR, LISTED), synced=False)
+    start = time.perf_counter()
+    for number in range(FLOOR):
+        descriptor, text = written(number)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        connection.execute("BEGIN")
+        for statement, values in _rows(basket, number, text):
+            connection.execute(statement.replace("?", mark), values)
+        connection.execute("COMMIT")
+    added = FLOOR / (time.perf_counter() - start)
+
+    start = time.perf_counter()
+    rows = []
+    for number in range(FLOOR, LISTED):
+        descriptor, text = written(number)
+        os.close(descriptor)
+        rows.append(_rows(basket, number, text))
+    os.sync()
+    cursor = connection.cursor()
+    cursor.execute("BEGIN")
+    for of_table in zip(*rows, strict=True):  # nobody waits for an answer between two rows
+        cursor.executemany(of_table[0][0].replace("?", mark), [values for _, values in of_table])
+    cursor.execute("COMMIT")
+    in_one = (LISTED - FLOOR) / (time.perf_counter() - start)
+
     columns = "id, name, path, content_type, document_type, size, checksum, status, created_at, updated_at"
     listed = f"SELECT {columns} FROM document WHERE basket_id = ? ORDER BY created_at DESC, id DESC"
     found = (
@@ -200,8 +208,8 @@ def _section(targets: dict[str, str]) -> str:
         "Documents of 1 KiB, one `add` and so one durable transaction each. To hold: 10 x the public package (2.9.10),",
         "30 x for directories beside its single adds at 5,000 documents, 20 x for switching tenants, 50 ms for full",
         "text. Floor: SQL alone on the same tables and a file for each document, without duplicates, events, quotas,",
-        "full text or an audit trail; a directory's rows in one transaction, synced once; a tenant switched on a",
-        "connection that is open.",
+        "full text or an audit trail; a directory's rows in one transaction, sent without waiting, and synced once; a",
+        "tenant switched on a connection that is open.",
         "",
     ]
     for name, target in targets.items():

@@ -1,13 +1,15 @@
 """Add the files of a directory: many contents and rows at a time.
 
-One transaction takes a batch in, so a kill loses at most the two batches that were under way: while the database takes
-one, the next is read. A repeated run finds what was added before. A file that cannot be added stops nothing.
+One transaction takes a batch in, so a kill loses at most the batches that were under way: while the database takes one,
+or PostgreSQL two, the next is read. A repeated run finds what was added before. A file that cannot be added stops
+nothing.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from docex import access
 from docex.errors import DocumentRejected, FileMissing, QuotaExceeded
+from docex.services.usage_service import limited
 from docex.sources import opened
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from docex.services.intake import Draft
 
 FILES = 250  # in one batch
+WRITERS = 2  # batches that PostgreSQL takes at once; SQLite has one writer
 BYTES = 32 * 1024 * 1024  # of contents in one batch, more or less
 
 
@@ -52,20 +56,29 @@ def add_directory(
     files = sorted(_files(root, pattern, recursive, report))
     waiting = iter(files)
     done, total = len(report.refused), len(files) + len(report.refused)
-    # The writer ends before what it may still read is closed.
-    with ExitStack() as left, ThreadPoolExecutor(1, thread_name_prefix="docex-writing") as writer:
-        before: _Writing | None = None
-        while True:
-            batch = _received(basket, waiting, document_type, metadata, report, left)
-            if before is not None:
-                before.finish(report, batch)
-                done += before.looked_at
-                if progress is not None:
-                    progress(done, total)
-            if batch is None:
-                return report
+    with basket.db.connection() as connection:
+        # In order where not all may fit, so that what does is the first of it.
+        writers = WRITERS if connection.dialect.name == "postgresql" and not limited(connection) else 1
+    under_way: deque[_Writing] = deque()
+
+    def finish(following: _Writing | None) -> None:
+        nonlocal done
+        batch = under_way.popleft()
+        batch.finish(report, following)
+        done += batch.looked_at
+        if progress is not None:
+            progress(done, total)
+
+    # The writers end before what they may still read is closed.
+    with ExitStack() as left, ThreadPoolExecutor(writers, thread_name_prefix="docex-writing") as writer:
+        while batch := _received(basket, waiting, document_type, metadata, report, left):
+            if len(under_way) == writers:
+                finish(batch)
             batch.begin(writer)
-            before = batch
+            under_way.append(batch)
+        while under_way:
+            finish(None)
+    return report
 
 
 class _Writing:
@@ -88,7 +101,7 @@ class _Writing:
             self._future = writer.submit(copy_context().run, self._basket.write, self._prepared)
 
     def finish(self, report: DirectoryReport, following: _Writing | None) -> None:
-        """Wait for the rows, and tell what became of the files. ``following`` is given up if this fails."""
+        """Wait for the rows, and tell what became of the files. ``following``, not begun, is given up if this fails."""
         try:
             if self._future is not None:
                 _told(report, self._future.result())

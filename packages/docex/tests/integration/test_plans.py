@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 
-from docex.services import document_service
+from docex.services import document_service, written
 from docex.services.asking import Shape, _prepared
 from docex.services.metadata_service import having, meeting
 
@@ -45,6 +46,11 @@ def test_a_basket_is_listed_from_an_index_alone(installation: Any) -> None:
             told = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {prepared.text}", given)]
             wanted = "SEARCH document USING COVERING INDEX ix_document_listed (basket_id=?)"
             assert told == [wanted], told
+
+
+def test_the_statement_that_adds_a_document_is_short_enough_to_be_remembered() -> None:
+    """With a tenant's id in front, which on PostgreSQL is shorter than a name of 63 characters."""
+    assert len(f"/*{'x' * 63}*/ {written._statement(alone=True)}") <= MAX_CACHED_STATEMENT_LENGTH
 
 
 def test_a_page_of_what_many_share_is_the_same_however_it_is_found(

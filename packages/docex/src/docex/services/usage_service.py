@@ -89,6 +89,11 @@ def measured(connection: Connection) -> tuple[int, int]:
     return documents, int(kept or 0) + int(connection.execute(old).scalar_one() or 0)
 
 
+def limited(connection: Connection) -> bool:
+    """Whether the tenant has a limit of any kind."""
+    return any(limit is not None for limit in _row(connection)[2:])
+
+
 def _row(connection: Connection) -> tuple[int, int, int | None, int | None]:
     query = select(_table.c.documents, _table.c.bytes, _table.c.max_documents, _table.c.max_bytes)
     row = connection.execute(query.where(_table.c.id == USAGE_ID)).one()

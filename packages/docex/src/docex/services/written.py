@@ -166,7 +166,7 @@ def add(
         "place": place,
         "refused": refused,
         "size": content.size,
-        "rows": _packed([made()], [content]),
+        **_packed([made()], [content]),
     }
     found = _asked(connection, _statement(alone=True), given)
     if not found:
@@ -187,7 +187,7 @@ def write(connection: Connection, place: str, contents: Iterable[Content], docum
     held = sorted(contents)  # one order for all, so that nobody waits in a circle
     if connection.dialect.name == "sqlite":
         return _write_sqlite(connection, place, held, documents)
-    given = {"place": place, "rows": _packed(documents, held)}
+    given = {"place": place, **_packed(documents, held)}
     found = {checksum: (key, refs) for checksum, key, refs in _asked(connection, _statement(), given)}
     return [one._replace(key=found[one.checksum][0]) for one in held if found[one.checksum][1] == one.times]
 
@@ -301,10 +301,11 @@ def _insert_sqlite(
     return new
 
 
-def _packed(documents: Sequence[Rows], held: Sequence[Content]) -> str:
-    """All rows as one JSON text: the driver's work on some hundred values would be most of the time.
+def _packed(documents: Sequence[Rows], held: Sequence[Content]) -> dict[str, str]:
+    """The rows of each table as one JSON text: the driver's work on some hundred values would be most of the time.
 
-    A text stands in it once, however many columns it is kept or searched in: the server reads all of it several times.
+    One for each, and a text stands in them once, however many columns it is kept or searched in: the server reads each
+    from end to end.
     """
     packed: dict[str, Any] = {
         kind: [
@@ -324,7 +325,7 @@ def _packed(documents: Sequence[Rows], held: Sequence[Content]) -> str:
         for rows in documents
         if rows.search is not None
     ]
-    return json.dumps(packed)
+    return {kind: json.dumps(rows) for kind, rows in packed.items()}
 
 
 def _beside(rows: Rows) -> str | None:
@@ -342,15 +343,16 @@ _MADE = {"content": "CASE WHEN raw_content IS NOT NULL THEN json_build_object('c
 _HELD = (
     "held AS (INSERT INTO content (place, checksum, key, size, refs, created_at)"
     " SELECT %(place)s, r.*, now() AT TIME ZONE 'UTC'"
-    " FROM g, json_to_recordset(j->'held') AS r (checksum text, key text, size int8, times int)"
+    " FROM g, json_to_recordset(held) AS r (checksum text, key text, size int8, times int)"
     " ON CONFLICT (place, checksum) DO UPDATE SET refs = content.refs + excluded.refs RETURNING checksum, key, refs)"
 )
-_ROWS = "g AS (SELECT CAST(%(rows)s AS json) AS j)"
+_GIVEN = ", ".join(f"%({kind})s::json AS {kind}" for kind in (*_COLUMNS, "held", "texts"))
+_ROWS = f"g AS (SELECT {_GIVEN})"
 _ROWS_OF_NEW = (
     # Before its contents are locked: whoever removes the basket locks in this order too.
     "b AS (SELECT status, storage_config FROM docbasket WHERE id = %(basket)s FOR KEY SHARE),"
     f" d AS (SELECT {', '.join(Details._fields)} FROM document WHERE basket_id = %(basket)s AND dedup_key = %(key)s),"
-    " g AS (SELECT CAST(%(rows)s AS json) AS j FROM b WHERE status <> %(refused)s AND NOT EXISTS (SELECT FROM d))"
+    f" g AS (SELECT {_GIVEN} FROM b WHERE status <> %(refused)s AND NOT EXISTS (SELECT FROM d))"
 )
 _CHARGED = (
     "u AS (UPDATE usage SET documents = documents + 1, bytes = bytes + %(size)s"
@@ -364,20 +366,18 @@ _CHARGED = (
 def _statement(*, alone: bool = False) -> str:
     """All rows at once: PostgreSQL checks at a statement's end that what they point at is there.
 
-    ``alone``: of one document, if it is new. Shorter than 4,096 characters: the driver reads a longer one anew every
-    time.
+    ``alone``: of one document, if it is new. With a tenant's id shorter than 4,096 characters: the driver reads a
+    longer one anew every time.
     """
     parts = [f"WITH {_ROWS_OF_NEW if alone else _ROWS}", _HELD]
     for kind, (table, names) in _COLUMNS.items():
         columns = [table.c[name] for name in names.split()]
-        taken = ", ".join(
-            _MADE.get(c.name, f"CAST({c.name} AS json)" if isinstance(c.type, JSON) else c.name) for c in columns
-        )
+        taken = ", ".join(_MADE.get(c.name, f"{c.name}::json" if isinstance(c.type, JSON) else c.name) for c in columns)
         sent = [column for column in columns if column.name not in _MADE]
         types = ", ".join(f"{c.name} {_type(c.type)}" for c in sent)
-        given = f"json_to_recordset(j->'{kind}') AS r ({types})"
+        given = f"json_to_recordset({kind}) AS r ({types})"
         if all(not isinstance(column.type, JSON) for column in sent):  # then the table knows, which is shorter
-            given = f"json_populate_recordset(NULL::{table.name}, j->'{kind}')"
+            given = f"json_populate_recordset(NULL::{table.name}, {kind})"
         told = " RETURNING id, raw_content" if table is _document else ""
         parts.append(
             f"new_{kind} AS (INSERT INTO {table.name} ({', '.join(c.name for c in columns)})"
@@ -386,7 +386,7 @@ def _statement(*, alone: bool = False) -> str:
     parts.append(
         "texts AS (INSERT INTO document_text (document_id, body, search)"
         " SELECT document_id, body, to_tsvector('simple', coalesce(search, raw_content))"
-        " FROM g, json_to_recordset(j->'texts') AS r (document_id text, body text, search text)"
+        " FROM g, json_to_recordset(texts) AS r (document_id text, body text, search text)"
         " JOIN new_document ON id = document_id)"
     )
     if not alone:
