@@ -25,7 +25,7 @@ WIDTHS = (46, 40, 11, 20, 33, 30)  # of the columns of results, in parts of the 
 HEADINGS = ("Analysis", "Result", "Flag", "Unit", "Reference range", "Method")
 FLAGS = {"low": "L", "high": "H", "critical_low": "LL", "critical_high": "HH", "abnormal": "A"}
 LEGEND = "L low, H high, LL and HH critical, A abnormal. Reference ranges are those in force when the result was made."
-TEST_WIDTHS = (52, 34, 26, 20, 48)
+TEST_WIDTHS = (48, 28, 24, 18, 62)
 TEST_HEADINGS = ("Antibiotic", "Category", "Value", "Test", "Read by")
 MEANINGS = {
     "S": "susceptible",

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from beak_lims.microbiology import catalog as catalogs
 from beak_lims.microbiology.catalog import Loaded, load
+from beak_lims.microbiology.codes import Method
+from beak_lims.microbiology.reference import Edition, check_control
 from beak_lims.microbiology.whonet.rows import read
 from beak_lims.models import Antibiotic, AntibioticDisk, Breakpoint, Guideline, GuidelineYear, Organism, QcRange
 from beak_lims.seeds.microbiology import STARTER_SET, tables
@@ -64,6 +66,7 @@ def test_published_tables_come_in_whole_and_a_second_time_nothing_changes(tenanc
     with tenancy.session("one") as session:
         stamps = "SELECT count(*), max(updated_at), max(uid) FROM "
         before = {name: session.execute(sa.text(stamps + name)).one() for name in (*TABLES, "qc_range", "antibiotic")}
+    assert controls_that_read_wrongly(tenancy) == []
     second = brought(tenancy, whonet)
     assert all((done.added, done.changed, done.retired) == (0, 0, 0) for done in second.values())
     with tenancy.session("one") as session:
@@ -71,6 +74,47 @@ def test_published_tables_come_in_whole_and_a_second_time_nothing_changes(tenanc
         codes = session.scalars(sa.select(Organism.code).where(Organism.taxonomic_status == "C")).all()
     assert after == before
     assert len(codes) == len(set(codes)) == 2_350
+
+
+# As the guidelines publish them: guideline, strain, antibiotic, method or disk, lowest and highest.
+CONTROLS = """
+CLSI 25922 CIP MIC 0.004 0.016
+CLSI 25922 AMP MIC 2 8
+CLSI 25922 GEN MIC 0.25 1
+CLSI 25922 MEM 10 28 35
+CLSI 29213 VAN MIC 0.5 2
+CLSI 29213 OXA MIC 0.12 0.5
+CLSI 29213 PEN MIC 0.25 2
+CLSI 27853 TOB MIC 0.25 1
+CLSI 27853 CAZ 30 22 29
+CLSI 29212 VAN MIC 1 4
+CLSI 29212 LNZ MIC 1 4
+CLSI 49619 PEN MIC 0.25 1
+EUCAST 25922 CTX 5 25 31
+EUCAST 25922 GEN 10 19 26
+EUCAST 25922 CIP MIC 0.004 0.016
+EUCAST 27853 CIP 5 25 33
+"""
+
+
+def controls_that_read_wrongly(tenancy: Tenancy) -> list[str]:
+    """Those whose lowest or highest value does not pass, or the value beyond it does."""
+    wrong = []
+    with tenancy.session("one") as session:
+        of_2024 = sa.select(Guideline.code, GuidelineYear.uid).join_from(GuidelineYear, Guideline)
+        years = dict(session.execute(of_2024.where(GuidelineYear.year == 2024)).all())
+        for line in CONTROLS.split("\n")[1:-1]:
+            guideline, strain, antibiotic, test, low, high = line.split()
+            method, disk = (Method.MIC, "") if test == "MIC" else (Method.DISK, test)
+            below, above = float(low) / 2, float(high) * 2
+            if method is Method.DISK:
+                below, above = int(low) - 1, int(high) + 1
+            values = {low: True, high: True, str(below): False, str(above): False}
+            edition = Edition(years[guideline], guideline, 2024)
+            asked = {"strain": f"ATCC {strain}", "antibiotic": antibiotic, "method": method, "disk": disk}
+            found = {value: check_control(session, edition, value=value, **asked).passed for value in values}
+            wrong += [] if found == values else [f"{line}: {found}"]
+    return wrong
 
 
 def test_starter_set_is_loaded_and_gives_way_to_published_tables(tenancy: Tenancy, whonet: Path) -> None:

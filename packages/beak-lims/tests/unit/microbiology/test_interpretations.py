@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 import pytest
 
-from beak_lims.microbiology.breakpoints import GENERAL_SITES, Preference, choose, interpret
+from beak_lims.microbiology.breakpoints import (
+    GENERAL_SITES,
+    BreakpointRow,
+    Category,
+    Preference,
+    choose,
+    interpret,
+)
 from beak_lims.microbiology.codes import BreakpointType, Method
 from beak_lims.microbiology.rows import Rows
 from beak_lims.microbiology.values import parse_measured
@@ -54,8 +61,8 @@ def preference(choice: str) -> Preference:
     return Preference(sites=(choice, *GENERAL_SITES)) if choice else Preference()
 
 
-def reading(rows: Rows, case: Case) -> str:
-    chosen = choose(
+def chosen(rows: Rows, case: Case) -> BreakpointRow | None:
+    return choose(
         rows.by_agent.get(case.antibiotic, ()),
         rows.organisms[case.organism],
         antibiotic=case.antibiotic,
@@ -64,14 +71,41 @@ def reading(rows: Rows, case: Case) -> str:
         year=case.year,
         disk=case.disk,
         preference=preference(case.choice),
-    )
-    if chosen.row is None:
-        return "-"
-    return str(interpret(parse_measured(case.value, case.method), chosen.row))
+    ).row
 
 
-def test_there_are_more_than_three_hundred_cases() -> None:
-    assert len(set(cases())) > 300
+def reading(rows: Rows, case: Case) -> str:
+    row = chosen(rows, case)
+    return "-" if row is None else str(interpret(parse_measured(case.value, case.method), row))
+
+
+def test_there_are_more_than_four_hundred_cases_of_every_kind(published: Rows) -> None:
+    every = set(cases())
+    assert len(every) > 400
+    rows = [row for row in (chosen(published, case) for case in every) if row is not None]
+    assert {row.organism_code_type for row in rows} >= {
+        "SEROVAR_GROUP",
+        "WHONET_ORG_CODE",
+        "SPECIES_GROUP",
+        "GENUS_CODE",
+        "GENUS_GROUP",
+        "FAMILY_CODE",
+        "ANAEROBE+SUBKINGDOM_CODE",
+        "ANAEROBE",
+        "ALL",
+    }
+    assert {case.meaning for case in every} >= {*Category, "S?", "I?", "R?", "-"}
+    assert {case.value.rstrip("0123456789.") for case in every} == {"", "<", "<=", ">", ">="}
+    assert {row.breakpoint_type for row in rows} == set(BreakpointType)
+    assert {row.host for row in rows if row.breakpoint_type == BreakpointType.ANIMAL} == {"Dogs", "Cats", "Horses"}
+    for kind in (
+        [row for row in rows if row.susceptible is not None and row.resistant is None],
+        [row for row in rows if row.resistant is not None and not row.intermediate],
+        [row for row in rows if row.dose_dependent],
+        [row for row in rows if row.site_of_infection],
+        [case for case in every if case.method is Method.DISK],
+    ):
+        assert len(kind) >= 10
 
 
 def test_every_case_reads_as_published(published: Rows) -> None:
