@@ -10,17 +10,17 @@ The entries of a transaction are written together, just before it commits: what 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, text
 from sqlalchemy import inspect as inspected
-from sqlalchemy.orm import MANYTOMANY, Mapper, Session, SessionTransaction
+from sqlalchemy.orm import MANYTOMANY, Mapper, PassiveFlag, Session, SessionTransaction
+from sqlalchemy.orm.attributes import get_history
 
 from beak_lims.crypto import keyring
 from beak_lims.models.base import LabRecord, Record
@@ -125,41 +125,37 @@ def _forget(session: Session, transaction: SessionTransaction) -> None:
         session.info.pop(PENDING, None)
 
 
-def created(row: Record, session: Session) -> Entry:
+def created(row: Record) -> Entry:
     """The entry for a row that is about to be made."""
     state = inspected(row)
-    after = {
-        name: told for name, told in _told(state.mapper, dict(state.dict)).items() if told is not None and told != []
-    }
-    return _entry(row, "create", None, after)
+    given = {name: value for name, value in state.dict.items() if value is not None and value != []}
+    return _entry(row, "create", None, _told(state.mapper, given))
 
 
 def updated(row: Record, session: Session) -> Entry:
     """The entry for a row that is about to be changed: what changes, before and after."""
     state = inspected(row)
+    tellers, links = _tellers(state.mapper)
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    unmodified = state.unmodified
-    for name, kind in _kinds(state.mapper).items():
-        if name in unmodified and kind is not Kind.LINKS:
-            continue
-        history = state.attrs[name].history
+    for name in (*(name for name in state.committed_state if name in tellers), *links):
+        history = get_history(row, name, PassiveFlag.PASSIVE_NO_INITIALIZE)
         if not history.has_changes():
             continue
-        if kind is Kind.LINKS:
+        if name in links:
             before[name] = [*(history.unchanged or ()), *(history.deleted or ())]
             after[name] = [*(history.unchanged or ()), *(history.added or ())]
         else:
             before[name] = history.deleted[0] if history.deleted else None
-            after[name] = state.attrs[name].value
+            after[name] = history.added[0] if history.added else None
     action = session.info.get(ACT) or "update"
     return _entry(row, action, _told(state.mapper, before), _told(state.mapper, after))
 
 
-def deleted(row: Record, session: Session) -> Entry:
+def deleted(row: Record) -> Entry:
     """The entry for a row that is about to go."""
     state = inspected(row)
-    return _entry(row, "delete", _told(state.mapper, dict(state.dict)), None)
+    return _entry(row, "delete", _told(state.mapper, state.dict), None)
 
 
 def shown(target_type: str, state: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -183,47 +179,26 @@ def _entry(row: Record, action: str, before: dict[str, Any] | None, after: dict[
     }
 
 
-class Kind(Enum):
-    """How an entry tells of an attribute."""
-
-    PLAIN = "as it is"
-    SEALED = "encrypted, as it is kept"
-    HIDDEN = "that it changed"
-    LINKS = "the keys of the rows that it names"
-
-
 @lru_cache(maxsize=1_024)
-def _kinds(mapper: Mapper[Any]) -> dict[str, Kind]:
-    """The attributes of a model that entries tell of, and how."""
-    kinds: dict[str, Kind] = {}
+def _tellers(mapper: Mapper[Any]) -> tuple[dict[str, Callable[[Any], Any]], frozenset[str]]:
+    """The attributes of a model that entries tell of, with what tells of each; and those that hold other rows."""
+    tellers: dict[str, Callable[[Any], Any]] = {}
     for attribute in mapper.column_attrs:
         column = attribute.columns[0]
         if attribute.key in LEFT_OUT or not column.info.get("audited", True):
             continue
-        sealed = isinstance(column.type, EncryptedText | EncryptedDate)
-        kinds[attribute.key] = Kind.SEALED if sealed else Kind.PLAIN
         if attribute.key in SECRET:
-            kinds[attribute.key] = Kind.HIDDEN
-    links = {one.key: Kind.LINKS for one in mapper.relationships if one.direction is MANYTOMANY}
-    return kinds | links
+            tellers[attribute.key] = _hidden
+        else:
+            tellers[attribute.key] = _sealed if isinstance(column.type, EncryptedText | EncryptedDate) else _plain
+    links = frozenset(one.key for one in mapper.relationships if one.direction is MANYTOMANY)
+    return tellers | dict.fromkeys(links, _linked), links
 
 
-def _told(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
+def _told(mapper: Mapper[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values as JSON holds them."""
-    kinds = _kinds(mapper)
-    told: dict[str, Any] = {}
-    for name, value in values.items():
-        kind = kinds.get(name)
-        if kind is Kind.PLAIN:
-            told[name] = _plain(value)
-        elif kind is Kind.SEALED:
-            text = value.isoformat() if isinstance(value, date) else value
-            told[name] = None if text is None else keyring().encrypt(text)
-        elif kind is Kind.HIDDEN:
-            told[name] = HIDDEN
-        elif kind is Kind.LINKS:
-            told[name] = sorted(other.uid for other in value)
-    return told
+    tellers, _ = _tellers(mapper)
+    return {name: tellers[name](value) for name, value in values.items() if name in tellers}
 
 
 def _plain(value: Any) -> Any:
@@ -232,3 +207,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return format(value, "f")
     return value
+
+
+def _sealed(value: Any) -> str | None:
+    """Encrypted, as it is kept."""
+    text = value.isoformat() if isinstance(value, date) else value
+    return None if text is None else keyring().encrypt(text)
+
+
+def _hidden(value: Any) -> str:
+    """That it changed, and nothing else."""
+    return HIDDEN
+
+
+def _linked(rows: Iterable[Record]) -> list[str]:
+    """The keys of the rows that it names."""
+    return sorted(row.uid for row in rows)

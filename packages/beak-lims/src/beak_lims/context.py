@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import event, false
+from sqlalchemy import BindParameter, String, bindparam, event, false
 from sqlalchemy import inspect as inspected
-from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm import ORMExecuteState, PassiveFlag, Session, with_loader_criteria
+from sqlalchemy.orm.attributes import get_history
 
 from beak_lims import audit
 from beak_lims.errors import LaboratoryMismatch, LaboratoryRequired
@@ -75,24 +75,29 @@ def _read_within(state: ORMExecuteState) -> None:
         _insert_within(state, context)
     if not (state.is_select or state.is_update or state.is_delete):
         return
-    laboratories = _held.setdefault(state.statement, {})
-    held = laboratories.get(context.laboratory_uid)
+    uid = context.laboratory_uid
+    if uid is None or not state.is_select:
+        state.statement = state.statement.options(_within(uid))
+        return
+    held = _held.get(state.statement)
     if held is None:
-        held = state.statement.options(_within(context.laboratory_uid))
-        if len(laboratories) < MAX_HELD:
-            laboratories[context.laboratory_uid] = held
+        held = _held[state.statement] = state.statement.options(_AT_WORK)
     state.statement = held
+    state.parameters = {**(state.parameters or {}), LABORATORY: uid}
 
 
-# Statements that are used again, each with the same one held to a laboratory: SQLAlchemy remembers with a statement how
-# it is compiled. One that is dropped takes its own with it.
-_held: WeakKeyDictionary[Any, dict[str | None, Any]] = WeakKeyDictionary()
-MAX_HELD = 256  # laboratories of one statement
+LABORATORY = "laboratory_at_work"  # the parameter of a statement that is held to the laboratory at work
+_PARAMETER: BindParameter[str] = bindparam(LABORATORY, type_=String)
+# One for all laboratories of all tenants, so that a statement is compiled once for them.
+_AT_WORK = with_loader_criteria(LabRecord, lambda model: model.laboratory_uid == _PARAMETER, include_aliases=True)
+# Statements that are used again, each with itself held to the laboratory at work: SQLAlchemy remembers with a statement
+# how it is compiled. One that is dropped takes its own with it.
+_held: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 @lru_cache(maxsize=1_024)
 def _within(laboratory_uid: str | None) -> Any:
-    """What a statement is held to. Made once a laboratory: it costs as much as a short statement."""
+    """What a change of rows is held to, and a reading without a laboratory. A change's parameters are its values."""
     if laboratory_uid is None:
         return with_loader_criteria(LabRecord, lambda model: false(), include_aliases=True)
     return with_loader_criteria(LabRecord, lambda model: model.laboratory_uid == laboratory_uid, include_aliases=True)
@@ -108,9 +113,9 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
         if isinstance(row, Record):
             _own(row, context, new=True)
             row.created_by_uid = row.updated_by_uid = context.user_uid
-            entries.append(audit.created(row, session))
+            entries.append(audit.created(row))
     for row in session.dirty:
-        if isinstance(row, Record) and session.is_modified(row):
+        if isinstance(row, Record):
             _own(row, context, new=False)
             entry = audit.updated(row, session)
             if entry["state_after"]:  # else only other tables' rows are to change, which have entries of their own
@@ -119,7 +124,7 @@ def _write_within(session: Session, flush_context: Any, instances: Any) -> None:
     for row in session.deleted:
         if isinstance(row, Record):
             _own(row, context, new=False)
-            entries.append(audit.deleted(row, session))
+            entries.append(audit.deleted(row))
     audit.write(session, context, entries)
 
 
@@ -139,15 +144,15 @@ def _own(row: Record, context: LabContext, *, new: bool) -> None:
     if new:
         row.uid = row.uid or new_uid()
         for name in _unset(type(row)):
-            if name not in row.__dict__:
-                set_committed_value(row, name, None)
+            # As set_committed_value does it, which costs a new row as much as its entry in the audit trail.
+            row.__dict__.setdefault(name, None)
     if not isinstance(row, LabRecord):
         return
     what = row.__tablename__
     if new:
         row.laboratory_uid = row.laboratory_uid or context.laboratory(what)
     if row.laboratory_uid != context.laboratory(what) or (
-        not new and inspected(row).attrs.laboratory_uid.history.has_changes()
+        not new and get_history(row, "laboratory_uid", PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes()
     ):
         raise LaboratoryMismatch(what)
 
