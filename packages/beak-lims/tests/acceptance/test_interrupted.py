@@ -2,54 +2,58 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from .conftest import ROLES, Query, Shell
 
+STEPS = ("reserve", "create", "migrate", "seed", "verify", "activate")
+# Each in a process of its own, which is killed; they begin as copies of one that has loaded the libraries.
 KILLED_AT = """
 import os, signal, sys
 from beak_lims.tenancy import tenancy
 
 def kill(slug, step):
-    if step == sys.argv[1]:
+    if step == slug:
         os.kill(os.getpid(), signal.SIGKILL)
 
-tenancy().observe(kill)
-tenancy().provision("one", name="One", admin_email="a@one.example", options={"initial_lab_name": "First"})
+for step in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        tenancy().observe(kill)
+        tenancy().provision(step, name="One", admin_email="a@one.example", options={"initial_lab_name": "First"})
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(step, os.WTERMSIG(status) == signal.SIGKILL)
 """
 
 
-@pytest.fixture(autouse=True)
-def script(shell: Shell) -> None:
-    (shell.directory / "killed_at.py").write_text(KILLED_AT)
+@pytest.fixture
+def killed(platform: Shell) -> Shell:
+    """A shell whose database had a provisioning killed at every step, of a tenant called like the step."""
+    (platform.directory / "killed_at.py").write_text(KILLED_AT)
+    said = platform.ok(f"python killed_at.py {' '.join(STEPS)}")
+    assert said.split() == [word for step in STEPS for word in (step, "True")]
+    return platform
 
 
-@pytest.mark.parametrize("step", ["create", "migrate", "seed", "verify", "activate"])
-def test_migrate_finishes_a_provisioning_killed_at(step: str, platform: Shell, query: Query) -> None:
-    killed = platform(f"exec python killed_at.py {step}")
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert query("SELECT nspname FROM pg_namespace WHERE nspname = 'org_one'") == []
-    assert query(ROLES, "org_one%") == []
-    assert platform.ok("beak-lims tenant list --status all").startswith("one\torg_one\tprovisioning")
+def test_migrate_finishes_a_provisioning_killed_at_any_step(killed: Shell, query: Query) -> None:
+    begun = sorted(STEPS[1:])  # nothing is known of one that was killed before its record
+    assert query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'org\\_%'") == []
+    for step in STEPS:
+        assert query(ROLES, f"org_{step}%") == []
+    listed = killed.ok("beak-lims tenant list --status all").splitlines()
+    assert [line.split("\t")[:3] for line in listed] == [[step, f"org_{step}", "provisioning"] for step in begun]
+    said = killed.refused("beak-lims tenant provision --name One --slug seed")  # it is not provisioned anew, but named
+    assert said.startswith("Tenant slug 'seed' already exists (status=provisioning)")
+    assert "tenant migrate --slug seed" in said
 
-    finished = platform.ok("beak-lims tenant migrate --slug one")
-    assert "one -> org_one" in finished
-    assert "One-time password: " in finished
-    assert query("SELECT status, error FROM platform.tenant") == [("active", None)]
-    assert query("SELECT name FROM org_one.laboratory") == [("First",)]
-    assert query('SELECT email FROM org_one."user"') == [("a@one.example",)]
-
-
-def test_nothing_is_left_of_a_provisioning_killed_before_its_record(platform: Shell, query: Query) -> None:
-    assert platform("exec python killed_at.py reserve").returncode == -signal.SIGKILL
-    assert query("SELECT count(*) FROM platform.tenant") == [(0,)]
-    platform.ok("beak-lims tenant provision --name One --slug one")
-
-
-def test_interrupted_tenant_is_not_provisioned_anew_but_named(platform: Shell) -> None:
-    platform("exec python killed_at.py seed")
-    said = platform.refused("beak-lims tenant provision --name One --slug one")
-    assert said.startswith("Tenant slug 'one' already exists (status=provisioning)")
-    assert "tenant migrate --slug one" in said
+    for step in begun:
+        finished = killed.ok(f"beak-lims tenant migrate --slug {step}")
+        assert f"{step} -> org_{step}" in finished
+        assert "One-time password: " in finished
+        assert query(f"SELECT name FROM org_{step}.laboratory") == [("First",)]
+        assert query(f'SELECT email FROM org_{step}."user"') == [("a@one.example",)]
+    killed.ok("beak-lims tenant provision --name One --slug reserve")
+    assert query("SELECT slug, status, error FROM platform.tenant ORDER BY slug") == [
+        (step, "active", None) for step in sorted(STEPS)
+    ]

@@ -9,24 +9,23 @@ import pytest
 
 import beak_lims
 
-from .conftest import Query, Shell
+from .conftest import Query, Shell, tenancy_of
 
 TABLE = '    op.create_table("billing_plan", sa.Column("uid", sa.String(32), primary_key=True))\n'
 
 
 @pytest.fixture
-def own_copy(shell: Shell) -> Path:
+def own_copy(platform: Shell) -> Path:
     """A copy of the package that comes before the installed one, so that new revisions do not land in this checkout."""
     package = Path(beak_lims.__file__).parent
-    copy = shell.directory / "src" / "beak_lims"
+    copy = platform.directory / "src" / "beak_lims"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    shell.environment["PYTHONPATH"] = str(copy.parent)
-    shell.ok("beak-lims db upgrade")
+    platform.environment["PYTHONPATH"] = str(copy.parent)
     return copy / "migrations"
 
 
-def test_platform_revision_is_written_applied_and_taken_back(own_copy: Path, shell: Shell, query: Query) -> None:
-    written = Path(shell.ok('beak-lims db revision "billing plans" --scope platform').strip())
+def test_platform_revision_is_written_applied_and_taken_back(own_copy: Path, platform: Shell, query: Query) -> None:
+    written = Path(platform.ok('beak-lims db revision "billing plans" --scope platform').strip())
     assert written.parent == own_copy / "platform" / "versions"
     text = written.read_text()
     written.write_text(
@@ -34,25 +33,26 @@ def test_platform_revision_is_written_applied_and_taken_back(own_copy: Path, she
             "def downgrade() -> None:\n    pass\n", 'def downgrade() -> None:\n    op.drop_table("billing_plan")\n'
         )
     )
-    shell.ok("beak-lims db upgrade")
+    platform.ok("beak-lims db upgrade")
     table = "SELECT to_regclass('platform.billing_plan') IS NOT NULL"
     revision = query("SELECT version_num FROM platform.alembic_version")[0][0]
     assert query(table) == [(True,)]
-    assert str(revision) in shell.ok("beak-lims db current")
-    assert "billing plans" in shell.ok("beak-lims db history")
-    shell.ok("beak-lims db downgrade base")
+    assert str(revision) in platform.ok("beak-lims db current")
+    assert "billing plans" in platform.ok("beak-lims db history")
+    platform.ok("beak-lims db downgrade base")
     assert query(table) == [(False,)]
-    shell.ok("beak-lims tenant provision --name One --slug one")
+    with tenancy_of(platform) as tenancy:
+        tenancy.provision("one", name="One")
 
 
-def test_models_and_revisions_of_a_tenant_do_not_differ(own_copy: Path, shell: Shell) -> None:
-    written = Path(shell.ok('beak-lims db revision "nothing" --scope tenant --autogenerate').strip())
+def test_models_and_revisions_of_a_tenant_do_not_differ(own_copy: Path, platform: Shell) -> None:
+    written = Path(platform.ok('beak-lims db revision "nothing" --scope tenant --autogenerate').strip())
     assert written.parent == own_copy / "tenant" / "versions"
     assert written.read_text().count("    pass\n") == 2
 
 
-def test_models_and_revisions_of_the_platform_do_not_differ(own_copy: Path, shell: Shell) -> None:
-    written = Path(shell.ok('beak-lims db revision "nothing" --scope platform --autogenerate').strip())
+def test_models_and_revisions_of_the_platform_do_not_differ(own_copy: Path, platform: Shell) -> None:
+    written = Path(platform.ok('beak-lims db revision "nothing" --scope platform --autogenerate').strip())
     assert written.parent == own_copy / "platform" / "versions"
     assert written.read_text().count("    pass\n") == 2
 
@@ -70,19 +70,19 @@ def test_plain_alembic_works_on_one_tenant(one: Shell, query: Query) -> None:
     assert one("alembic upgrade head").returncode != 0  # no tenant is named, and there is no default
 
 
-def test_a_new_tenant_revision_reaches_one_tenant_at_a_time(own_copy: Path, shell: Shell, query: Query) -> None:
-    for slug in ("one", "two"):
-        shell.ok(f"beak-lims tenant provision --name {slug} --slug {slug}")
-    before = shell.ok("beak-lims db current --tenant-slug one")
-    written = Path(shell.ok('beak-lims db revision "billing plans"').strip())
+def test_a_new_tenant_revision_reaches_one_tenant_at_a_time(own_copy: Path, platform: Shell, query: Query) -> None:
+    with tenancy_of(platform) as tenancy:
+        for slug in ("one", "two"):
+            tenancy.provision(slug, name=slug)
+    [(head,)] = query("SELECT version_num FROM org_one.alembic_version")
+    written = Path(platform.ok('beak-lims db revision "billing plans"').strip())
     written.write_text(
         written.read_text().replace("    pass\n", TABLE, 1).replace("    pass\n", '    op.drop_table("billing_plan")\n')
     )
-    shell.ok("beak-lims tenant migrate --slug one")
+    platform.ok("beak-lims tenant migrate --slug one")
     assert query("SELECT to_regclass('org_one.billing_plan') IS NOT NULL") == [(True,)]
     assert query("SELECT to_regclass('org_two.billing_plan') IS NOT NULL") == [(False,)]
-    assert "billing plans" in shell.ok("beak-lims db history --tenant-slug one")
-    head = before.split()[0]
-    shell.ok(f"beak-lims db downgrade {head} --tenant-slug one")
+    assert "billing plans" in platform.ok("beak-lims db history --tenant-slug one")
+    platform.ok(f"beak-lims db downgrade {head} --tenant-slug one")
     assert query("SELECT to_regclass('org_one.billing_plan') IS NOT NULL") == [(False,)]
     assert query("SELECT version_num FROM org_one.alembic_version") == [(head,)]
