@@ -68,6 +68,7 @@ class Routed:
 
     route: Route | None = OWNER
     joining = False  # whether the statement that is about to be sent takes BEGIN with it
+    ending = False  # whether it then takes COMMIT with it too
 
     # Whether this process has seen psycopg take a route. It has no public hook here: 3.2 and 3.3 call _start_query
     # before every statement and _maybe_prepare_gen to send it, and a release that does not must serve no tenant.
@@ -164,6 +165,10 @@ class Joining:
                     sent += 1
                 self._send_query_prepared(name, pgq, binary=binary)
             sent += 1
+            statement = sent - 1
+            if connection.ending:
+                pgconn.send_query_params(b"COMMIT", None)
+                sent += 1
         finally:  # also where libpq does not take the statement, for its 65,536 parameters say: BEGIN is on its way
             pgconn.pipeline_sync()
             yield from generators.send(pgconn)
@@ -179,13 +184,15 @@ class Joining:
                 if result.status == pq.ExecStatus.FATAL_ERROR:  # the connection is lost
                     self._raise_for_result(result)
             raise psycopg.OperationalError("COPY cannot be used as a statement: run it by the cursor's copy()")
-        for results in answers[: sent - 1]:  # where one of these failed, nothing was prepared either
+        for results in answers[:statement]:  # where one of these failed, nothing was prepared either
             self._check_results(results)
         key = connection._prepared.maybe_add_to_cache(pgq, preparing, name)
         if key is not None:
-            connection._prepared.validate(key, preparing, name, answers[sent - 1])
-        self._check_results(answers[sent - 1])
-        self._set_results(answers[sent - 1])
+            connection._prepared.validate(key, preparing, name, answers[statement])
+        self._check_results(answers[statement])
+        for results in answers[statement + 1 : sent]:
+            self._check_results(results)
+        self._set_results(answers[statement])
 
 
 class RoutedCursor(Joining, psycopg.Cursor[Any]):
@@ -194,6 +201,16 @@ class RoutedCursor(Joining, psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> RoutedCursor:
         """As psycopg's."""
         return super().execute(_commented(self.connection, query), params, **options)
+
+    def execute_alone(self, query: str, params: Any = None) -> RoutedCursor:
+        """The same for the only statement of a transaction, which is committed with it and waits for the server once.
+        Inside a transaction that is open it is as any other, and left uncommitted.
+        """
+        self.connection.ending = True
+        try:
+            return self.execute(query, params)
+        finally:
+            self.connection.ending = False
 
     def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
         """As psycopg's."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from canaries import item, owner
@@ -139,6 +140,36 @@ def test_session_of_a_remembered_tenant_waits_twice(house: House, wire: Relay) -
     with tenancy.session("acme"):
         pass
     assert wire.sent == []
+
+
+def test_statement_alone_waits_once(house: House, wire: Relay) -> None:
+    """Its COMMIT travels with it. One that fails is rolled back; a transaction that is open is not ended by it."""
+    tenancy = house.open()
+
+    def alone(session: Session, statement: str) -> list[Any]:
+        driver: Any = session.connection().connection.driver_connection
+        with driver.cursor() as cursor:
+            return cursor.execute_alone(statement, {}).fetchall()
+
+    for _ in range(TIMES):
+        for slug in ("acme", "beta"):
+            with tenancy.session(slug) as session:
+                wire.clear()
+                assert alone(session, "SELECT owner FROM canary") == [(slug,)]
+            assert wire.waits == 1
+    with tenancy.session("acme") as session:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            alone(session, "SELECT owner FROM nothing")
+        session.rollback()
+        assert session.scalars(owner).all() == ["acme"]
+    with tenancy.session("acme") as session:
+        session.execute(sa.insert(item).values(body="taken back"))
+        assert alone(session, "SELECT body FROM item") == [("taken back",)]
+        session.rollback()
+    with tenancy.session("acme") as session:
+        assert alone(session, "INSERT INTO item (body) VALUES ('kept') RETURNING body") == [("kept",)]
+    with tenancy.session("acme") as session:
+        assert session.scalars(sa.select(item.c.body)).all() == ["kept"]
 
 
 def test_many_rows_wait_no_oftener_than_plainly(house: House, wire: Relay) -> None:
