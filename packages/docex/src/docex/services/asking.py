@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, any_, bindparam, func, select
 
@@ -108,15 +108,23 @@ def asked(
     shape = Shape(tuple(equal), keys, order, desc, limit is not None, bool(offset), at is None)
     prepared = _prepared(shape, connection.dialect)
     values = {**prepared.constants, **values}
-    given = values if prepared.names is None else tuple(values[name] for name in prepared.names)
-    result = connection.exec_driver_sql(prepared.text, given)
-    try:
-        rows = rows_of(result.cursor, connection.dialect.name)
+    if prepared.names is None:
+        rows = _answered(connection, prepared.text, values)
         if at is not None:
-            rows = sorted(rows, key=itemgetter(at, 0), reverse=desc)
+            rows.sort(key=itemgetter(at, 0), reverse=desc)
         return [make(row) for row in rows]
+    result = connection.exec_driver_sql(prepared.text, tuple(values[name] for name in prepared.names))
+    try:
+        return [make(row) for row in rows_of(result.cursor, connection.dialect.name)]
     finally:
         result.close()
+
+
+def _answered(connection: Connection, statement: str, given: Mapping[str, Any]) -> list[Details]:
+    """What a server answers; of a tenant's in one wait for it, the end of the transaction travelling along."""
+    with cast(Any, connection.connection.driver_connection).cursor() as cursor:
+        getattr(cursor, "execute_alone", cursor.execute)(statement, given)
+        return cast("list[Details]", cursor.fetchall())
 
 
 @lru_cache(maxsize=SHAPES)
