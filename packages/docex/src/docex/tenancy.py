@@ -34,7 +34,7 @@ from docex.errors import (
 )
 from docex.sqlite_files import DocumentFiles
 from docex.storage import storage_base
-from docex.storage.saved import BucketContents, DocumentContents
+from docex.storage.saved import BucketContents, DocumentContents, OwnPlaces
 from tenantry import Migrations, NameTemplate, SlugRule, Tenancy
 from tenantry.archive import TenantFiles
 from tenantry.errors import (
@@ -124,6 +124,7 @@ def _declare(settings: Settings) -> Tenancy:
     files: list[TenantFiles] = [DocumentContents(storage_base(settings))]
     if bucket.bucket or bucket.bucket_application:
         files.append(BucketContents(bucket))
+    files.append(OwnPlaces(settings, store))
     return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"), files=files)
 
 

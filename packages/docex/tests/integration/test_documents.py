@@ -396,6 +396,7 @@ def test_a_basket_may_have_a_storage_path_of_its_own(docex: DocEX, anywhere: Any
     basket = docex.create_basket("far", storage_config={"type": "filesystem", "path": "elsewhere"})
     basket.add(anywhere.file("a.txt", b"one"))
     assert Path(basket.get_basket_path()).is_relative_to(anywhere.directory / "elsewhere")
+    assert basket.storage_config["path"] == str(anywhere.directory / "elsewhere")  # from wherever it is used later
     found = docex.get_basket(basket.id)
     assert found is not None
     assert found.list_documents()[0].get_content() == b"one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import boto3
 import pytest
@@ -19,11 +20,19 @@ def test_documents_are_saved_restored_renamed_and_deleted_with_their_tenant(anyw
     kept = basket.add(place.file("letter.txt", b"Dear all"), metadata={"kind": "letter"})
     tenancy = configured()
     saved = tenancy.archive.backup("acme-corp", to=tmp_path / "backups")
-    assert [(entry.provider, entry.files) for entry in saved.manifest.files] == [("documents", 1)]
+    assert [(entry.provider, entry.files) for entry in saved.manifest.files] == [("documents", 1), ("own-places", 0)]
     tenancy.archive.archive("acme-corp", to=tmp_path / "archives")
     assert list((place.directory / "storage" / "docex").glob("acme-corp/**/*.*")) == []
     tenancy.archive.unarchive("acme-corp")
+    elsewhere = {"type": "filesystem", "path": str(tmp_path / "elsewhere")}
+    own = place.docex().create_basket("own", storage_config=elsewhere).add(b"\0own", name="own.bin")
+    (tmp_path / "elsewhere" / "new-corp" / "in the way").mkdir(parents=True)
+    with pytest.raises(StoreError, match="Clear the way and rename again"):
+        tenancy.archive.rename("acme-corp", "new-corp")
+    shutil.rmtree(tmp_path / "elsewhere" / "new-corp")
     tenancy.archive.rename("acme-corp", "new-corp")
+    assert place.docex("new-corp").basket("own").get_document(own.id).get_content() == b"\0own"
+    assert place.docex("new-corp").fsck(older_than=0, verify=True, mend=True).clean
     tenancy.archive.restore(saved.path)
     for tenant in ("new-corp", "acme-corp"):
         document = place.docex(tenant).basket("papers").get_document(kept.id)
@@ -56,7 +65,8 @@ def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere,
 
     tenancy = configured()
     saved = tenancy.archive.backup("acme-corp", to=tmp_path / "backups")
-    assert [(entry.provider, entry.files) for entry in saved.manifest.files] == [("documents", 0), ("bucket", 2)]
+    told = [(entry.provider, entry.files) for entry in saved.manifest.files]
+    assert told == [("documents", 0), ("bucket", 2), ("own-places", 0)]
     tenancy.archive.restore(saved.path, slug="copied")
     assert read("copied") == [b"Dear all", large]
     # The copy's contents are its own: what one removes, the other keeps; the same bytes are known again.
@@ -75,11 +85,11 @@ def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere,
         with pytest.raises(StoreError, match="removed while it was read"):
             content.read(1)
     tenancy.archive.rename("acme-corp", "new-corp")
-    assert [key for key in keys("acme-corp") if "/own/" not in key] == []
+    assert keys("acme-corp") == []
     assert read("new-corp") == [b"Dear all", large]
+    assert place.docex("new-corp").basket("own").list_documents()[0].get_content() == b"my own"
     tenancy.archive.archive("new-corp", to=tmp_path / "archives")
     tenancy.archive.delete("new-corp", confirm="new-corp")
-    assert keys("new-corp") == []
-    assert len(keys("acme-corp")) == 2  # what a basket keeps elsewhere stays there
+    assert [key.split("/")[2] for key in keys("new-corp")] == ["own", "own"]  # it stays in its place
     with pytest.raises(StoreError, match=f"s3://{name}/copied/live/content/ab/abcd"):
         files.open(tenancy.get("copied"), "content/ab/abcd")

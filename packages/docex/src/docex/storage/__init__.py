@@ -48,6 +48,8 @@ def new_storage_config(settings: Settings, given: Mapping[str, Any] | None) -> d
         raise ConfigurationError("storage_config", f"type {config['type']!r} is not known; use 'filesystem' or 's3'.")
     if set(config) - {"type", "path"} or not isinstance(config.get("path", ""), str):
         raise ConfigurationError("storage_config", "expected {'type': 'filesystem', 'path': '...'}.")
+    if "path" in config:  # the same one from wherever it is used later
+        config["path"] = os.path.abspath(os.path.expanduser(config["path"]))
     return config
 
 

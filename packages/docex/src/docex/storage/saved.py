@@ -1,28 +1,36 @@
 """The contents of a tenant's documents as files that are saved, restored, moved and removed together with the tenant.
 
-Of the configured directory and of the configured bucket: contents in a directory or a bucket that a basket names for
-itself stay where they are. Readable paths are links to contents, or copies of them, and are not saved; ``docex fsck
---mend`` makes those that are missing.
+Of the configured directory and of the configured bucket. Contents in a directory or a bucket that a basket names for
+itself follow a tenant that is called otherwise, and otherwise stay where they are: they are not in a backup, and not
+removed with the tenant; while it is archived they cannot be found, and keep its old name. Readable paths are links to
+contents, or copies of them, and are not saved; ``docex fsck --mend`` makes those that are missing.
 """
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
+from sqlalchemy import select
+
 from docex.errors import StorageError
+from docex.models.tables import BasketRow
+from docex.storage import storage_for
 from docex.storage.filesystem import FilesystemStorage
 from tenantry.archive import FolderFiles, Kept
 from tenantry.errors import StoreError
 from tenantry.tenant import Tenant
 
 if TYPE_CHECKING:
-    from docex.config.settings import S3Settings
+    from docex.config.settings import S3Settings, Settings
+    from docex.storage.base import Storage
     from docex.storage.s3 import S3Storage
+    from tenantry.stores.base import Store
 
 AT_ONCE = 8  # objects that are moved or removed
 
@@ -69,13 +77,8 @@ class BucketContents:
 
     def move(self, tenant: Tenant, to: Tenant) -> None:
         """Copy everything to the other's prefix, then remove it here."""
-        source, target = self._storage(tenant), self._storage(to)
-        if source.prefix == target.prefix:
-            return
-        with _as_store_error(), ThreadPoolExecutor(AT_ONCE) as pool:
-            keys = list(source.keys())
-            list(pool.map(lambda key: source.copy_to(target, key), keys))
-            list(pool.map(source.delete, keys))
+        with _as_store_error():
+            _moved(self._storage(tenant), self._storage(to))
 
     def remove(self, tenant: Tenant) -> None:
         """Remove the contents and their readable copies."""
@@ -87,6 +90,63 @@ class BucketContents:
         from docex.storage.s3 import S3Storage  # S3's library is loaded where it is used
 
         return S3Storage(self._settings, tenant.slug)
+
+
+class OwnPlaces:
+    """Contents in directories and buckets that baskets name for themselves. They are only moved."""
+
+    name = "own-places"
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+
+    def list(self, tenant: Tenant) -> Iterator[Kept]:
+        """None."""
+        return iter(())
+
+    def open(self, tenant: Tenant, path: str) -> IO[bytes]:
+        """:raises StoreError: there is none."""
+        raise StoreError(path, "contents in a place of a basket's own are not saved with their tenant.")
+
+    def write(self, tenant: Tenant, path: str, content: IO[bytes]) -> None:
+        """:raises StoreError: nothing was saved, so nothing can come back."""
+        raise StoreError(path, "contents in a place of a basket's own are not saved with their tenant.")
+
+    def move(self, tenant: Tenant, to: Tenant) -> None:
+        """Move what the tenant's baskets have elsewhere to the tenant's new name there."""
+        if not self._store.exists(to.location):
+            return
+        with self._store.engine(to).connect() as connection:
+            configs = connection.execute(select(BasketRow.storage_config)).scalars().all()
+        places: dict[str, tuple[Storage, Storage]] = {}
+        for config in configs:
+            source = storage_for(self._settings, tenant.slug, config)
+            places.setdefault(source.place, (source, storage_for(self._settings, to.slug, config)))
+        with _as_store_error():
+            for source, target in places.values():
+                _moved(source, target)
+
+    def remove(self, tenant: Tenant) -> None:
+        """Nothing: they stay where they are."""
+
+
+def _moved(source: Storage, target: Storage) -> None:
+    """Move everything from one tenant's part of a place to another's. Done already: do nothing."""
+    if isinstance(source, FilesystemStorage) and isinstance(target, FilesystemStorage):
+        if source.root != target.root and source.root.exists():
+            try:
+                os.rename(source.root, target.root)
+            except OSError as error:
+                reason = f"it cannot be moved to {target.root}: {error.strerror}. Clear the way and rename again."
+                raise StorageError(source.root, reason) from error
+        return
+    one, other = cast("S3Storage", source), cast("S3Storage", target)
+    if one.prefix != other.prefix:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            keys = list(one.keys())
+            list(pool.map(lambda key: one.copy_to(other, key), keys))
+            list(pool.map(one.delete, keys))
 
 
 class _Coming(io.RawIOBase):
