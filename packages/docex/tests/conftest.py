@@ -5,19 +5,23 @@ PostgreSQL.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
 
 from docex import DocEX, UserContext
+from docex.cli import main
 from docex.config.docex_config import DocEXConfig
 
 SCRIPTS = Path(sys.executable).parent
@@ -66,6 +70,21 @@ class Installation:
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run ``docex`` as a user would."""
         return self.command(["docex", *arguments], timeout=timeout)
+
+    def here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in this process: a process for each command would take most of the time."""
+        out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()  # contents are written to stdout as bytes
+        with (
+            mock.patch.dict(os.environ, self.environment),
+            mock.patch("sys.stdin", io.StringIO()),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as left,
+        ):
+            main(arguments)
+        out.flush()
+        said = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+        return subprocess.CompletedProcess(arguments, int(left.value.code or 0), said, err.getvalue())
 
     def command(self, command: list[str], *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run any program in the installation's directory."""

@@ -168,9 +168,10 @@ class TenantDatabase(_Work):
 
     def _missing(self, place: str) -> TenancyError:
         """What it means that a table is not there. Said after a failure, so it may cost a look."""
-        if self._tenancy.exists(self._id):
-            return StoreError(place, "one of DocEX's tables is missing. Restore it from a backup.")
         location = self._tenancy.get(self._id).location
+        if self._tenancy.exists(self._id):
+            reason = "one of DocEX's tables is missing. Restore it from a backup."
+            return StoreError(self._tenancy.store.describe(location), reason)
         return StoreMissing(self._id, self._tenancy.store.kind, location)
 
 

@@ -262,7 +262,7 @@ class BasketNotFound(BasketError):
     """There is no such basket. Fields: id or name."""
 
     def __str__(self) -> str:
-        return f"Basket {self.args[0]} not found"
+        return f"Basket {self.args[0]} not found. `docex basket list` shows those that exist."
 
 
 class BasketInactive(BasketError):
@@ -280,7 +280,7 @@ class DocumentNotFound(DocumentError):
     """There is no such document in this basket. Fields: document id."""
 
     def __str__(self) -> str:
-        return f"Document with ID {self.args[0]} not found"
+        return f"Document with ID {self.args[0]} not found. `docex document list` shows those of a basket."
 
 
 class DocumentRejected(DocumentError):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NAMED = 3  # documents, of those that lack a content
 FRESH = 3600.0  # seconds; what is younger may belong to work that is under way
 
 _content = table_of(ContentRow)
@@ -194,7 +195,7 @@ class _Check:
                         self._found("stray content", stored.key, mended)
             elif stored.size != row.size or (self._verify and not self._whole(storage, row.key, row.checksum)):
                 mended = self._mend and self._restored(storage, row.key, row.checksum)
-                detail = "" if mended else f"its bytes are not those of {row.checksum}; restore it from a backup"
+                detail = "" if mended else f"{self._held(storage, row.checksum)}; restore it from a backup"
                 self._found("damaged content", row.key, mended, detail)
         for row in rows:
             if row.key not in seen and row.refs > 0 and not storage.exists(row.key):
@@ -205,7 +206,14 @@ class _Check:
                     if not session.connection().execute(now).scalar_one_or_none():
                         continue  # removed since the rows were read
                 mended = self._mend and self._restored(storage, row.key, row.checksum)
-                self._found("missing content", row.key, mended, f"held {row.refs} times")
+                lost = f"{self._held(storage, row.checksum)}; restore it from a backup, or add the file again"
+                self._found("missing content", row.key, mended, "" if mended else lost)
+
+    def _held(self, storage: Storage, checksum: str) -> str:
+        """Which documents a content is of, by their readable names."""
+        holders = sorted(self._readable(storage.place, checksum))
+        more = f" and {len(holders) - NAMED} more" if len(holders) > NAMED else ""
+        return f"of {', '.join(holders[:NAMED])}{more}"
 
     def _whole(self, storage: Storage, key: str, checksum: str) -> bool:
         digest = hashlib.sha256()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sqlalchemy import Connection, Row, func, select, update
 
@@ -114,11 +114,17 @@ class _Move:
                 )
             key = self._target.content_key(row.checksum, "")
             if not self._target.exists(key):
-                with self._source.open(row.key) as reader, self._target.receive(reader, row.key) as staged:
+                with self._opened(row.key) as reader, self._target.receive(reader, row.key) as staged:
                     if staged.checksum != row.checksum:
                         raise StorageError(row.key, "the content is damaged: its checksum is not the recorded one.")
                     self._target.publish([(staged, key)])
             self._copied[row.checksum] = key
+
+    def _opened(self, key: str) -> BinaryIO:
+        try:
+            return self._source.open(key)
+        except FileNotFoundError as error:
+            raise StorageError(key, "the content is missing. Whose it is tells: docex fsck") from error
 
     def _switch(self) -> list[str] | None:
         """Have the basket's rows name the target. Returns the checksums that nothing in the source counts any more;

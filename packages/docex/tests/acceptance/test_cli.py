@@ -41,7 +41,7 @@ def test_every_command_has_help_and_a_group_shows_its_commands() -> None:
 
 def test_wrong_usage_exits_2(installation: Any) -> None:
     for command in ([], ["provision-tenant"], ["nothing"], ["document", "list"], ["init", "--db-type", "mysql"]):
-        ran = installation.run(*command)
+        ran = installation.here(*command)
         assert ran.returncode == 2, command
         assert "Traceback" not in ran.stderr
 
@@ -49,7 +49,7 @@ def test_wrong_usage_exits_2(installation: Any) -> None:
 def test_provisioning_for_scripts(anywhere: Any) -> None:
     anywhere.setup()
     for _ in range(2):
-        ran = anywhere.run("provision-tenant", "--tenant-id", "acme-corp", "--if-not-exists")
+        ran = anywhere.here("provision-tenant", "--tenant-id", "acme-corp", "--if-not-exists")
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.splitlines()[-1 if "Usage" not in ran.stdout else 1] == (
             "✅ Tenant 'acme-corp' is ready to use!"
@@ -60,7 +60,7 @@ def test_provisioning_for_scripts(anywhere: Any) -> None:
 
 def test_refused_ids_leave_the_configuration_alone(installation: Any) -> None:
     for tenant_id in ("../x", "a/b", "", "x" * 300, "\u0430cme"):
-        ran = installation.run("provision-tenant", "--tenant-id", tenant_id, "--enable-multi-tenancy")
+        ran = installation.here("provision-tenant", "--tenant-id", tenant_id, "--enable-multi-tenancy")
         assert ran.returncode == 1
         assert ran.stderr.startswith("❌ Error: Tenant id ")
         assert len(ran.stderr.splitlines()) == 1
@@ -68,22 +68,22 @@ def test_refused_ids_leave_the_configuration_alone(installation: Any) -> None:
 
 
 def test_tenant_list(anywhere: Any) -> None:
-    ran = anywhere.run("tenant", "list")
+    ran = anywhere.here("tenant", "list")
     assert ran.returncode == 1
     assert "multi-tenancy is not enabled" in ran.stderr
     anywhere.setup()
-    empty = anywhere.run("tenant", "list", "--format", "json")
+    empty = anywhere.here("tenant", "list", "--format", "json")
     assert (empty.returncode, json.loads(empty.stdout)) == (0, [])
     assert anywhere.stores() == []
     for tenant_id in ("globex-corp", "acme-corp"):
         anywhere.docex(tenant_id)
     assert (
-        anywhere.run("tenant", "list", "--format", "simple").stdout
+        anywhere.here("tenant", "list", "--format", "simple").stdout
         == "acme-corp\tacme-corp\nglobex-corp\tglobex-corp\n"
     )
-    first, _ = json.loads(anywhere.run("tenant", "list", "--format", "json").stdout)
+    first, _ = json.loads(anywhere.here("tenant", "list", "--format", "json").stdout)
     assert (first["tenant_id"], first["status"], first["revision"]) == ("acme-corp", "active", MIGRATIONS.head())
-    table = anywhere.run("tenant", "list").stdout
+    table = anywhere.here("tenant", "list").stdout
     assert "acme-corp" in table
     assert "tenant_globex-corp" in table
 
@@ -91,33 +91,33 @@ def test_tenant_list(anywhere: Any) -> None:
 def test_baskets_and_documents(anywhere: Any) -> None:
     anywhere.setup().docex()
     of = ("--tenant-id", "acme-corp")
-    made = anywhere.run("basket", "create", *of, "--name", "My Invoices!", "--description", "all")
+    made = anywhere.here("basket", "create", *of, "--name", "My Invoices!", "--description", "all")
     assert made.returncode == 0, made.stderr
     basket_id, name = made.stdout.strip().split("\t")
     assert name == "My_Invoices"
-    again = anywhere.run("basket", "create", *of, "--name", "My Invoices!")
+    again = anywhere.here("basket", "create", *of, "--name", "My Invoices!")
     assert again.returncode == 1
     assert "A basket with name 'My_Invoices' already exists" in again.stderr
-    assert anywhere.run("basket", "list", *of, "--format", "simple").stdout == f"{basket_id}\tMy_Invoices\n"
-    assert basket_id in anywhere.run("basket", "list", *of).stdout
+    assert anywhere.here("basket", "list", *of, "--format", "simple").stdout == f"{basket_id}\tMy_Invoices\n"
+    assert basket_id in anywhere.here("basket", "list", *of).stdout
 
     within = (*of, "--basket-id", basket_id)
     anywhere.file("a.txt", b"one")
     anywhere.file("b.pdf", b"two!")
     ids = []
     for file, metadata in (("a.txt", '{"year": 2024}'), ("b.pdf", '{"year": "2024"}')):
-        added = anywhere.run("document", "add", *within, "--file", file, "--metadata", metadata)
+        added = anywhere.here("document", "add", *within, "--file", file, "--metadata", metadata)
         assert added.returncode == 0, added.stderr
         ids.append(added.stdout.split("\t")[0])
-    assert anywhere.run("document", "count", *within).stdout == "2\n"
-    listed = anywhere.run("document", "list", *within, "--order-by", "name", "--limit", "1", "--format", "simple")
+    assert anywhere.here("document", "count", *within).stdout == "2\n"
+    listed = anywhere.here("document", "list", *within, "--order-by", "name", "--limit", "1", "--format", "simple")
     assert listed.stdout == f"{ids[0]}\ta.txt\n"
     assert listed.stderr == "Page 1 of 2 (Total: 2 documents)\n"
-    found = anywhere.run("document", "search", *within, "--metadata", '{"year": 2024}', "--format", "json")
+    found = anywhere.here("document", "search", *within, "--metadata", '{"year": 2024}', "--format", "json")
     assert [document["id"] for document in json.loads(found.stdout)] == [ids[0]]
-    details = json.loads(anywhere.run("document", "get", *of, "--document-id", ids[1], "--format", "json").stdout)
+    details = json.loads(anywhere.here("document", "get", *of, "--document-id", ids[1], "--format", "json").stdout)
     assert (details[0]["size"], details[0]["metadata"]["year"]) == (4, "2024")
-    assert "b.pdf" in anywhere.run("document", "get", *of, "--document-id", ids[1]).stdout
+    assert "b.pdf" in anywhere.here("document", "get", *of, "--document-id", ids[1]).stdout
 
 
 def test_failures_of_listings_are_one_line(installation: Any) -> None:
@@ -128,33 +128,33 @@ def test_failures_of_listings_are_one_line(installation: Any) -> None:
         (["document", "count", "--tenant-id", "acme-corp", "--basket-id", "bas_x"], "Basket bas_x not found"),
         (["document", "get", "--tenant-id", "acme-corp", "--document-id", "doc_x"], "Document with ID doc_x not found"),
     ):
-        ran = installation.run(*command)
+        ran = installation.here(*command)
         assert ran.returncode == 1
         assert ran.stderr.startswith("❌ Error: ")
         assert said in ran.stderr
         assert len(ran.stderr.splitlines()) == 1
     assert installation.stores() == ["acme-corp"]
     wrong = ["document", "search", "--tenant-id", "acme-corp", "--basket-id", "x", "--metadata", "[1]"]
-    assert installation.run(*wrong).returncode == 2
+    assert installation.here(*wrong).returncode == 2
 
 
 def test_init_writes_the_configuration_and_nothing_else(installation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = installation.run("init", "--db-path", "data/one.db", "--storage-path", "files")
+    first = installation.here("init", "--db-path", "data/one.db", "--storage-path", "files")
     assert first.returncode == 0, first.stderr
     assert str(installation.config_file) in first.stdout
     assert not (installation.directory / "data").exists()
-    docex = installation.run("basket", "create", "--name", "kept")
+    docex = installation.here("basket", "create", "--name", "kept")
     assert docex.returncode == 0, docex.stderr
     before = installation.files()
 
-    refused = installation.run("init")
+    refused = installation.here("init")
     assert refused.returncode == 1
     assert "--force" in refused.stderr
     assert installation.files() == before
 
     environment = {**installation.environment, "DOCEX_DB_PASSWORD": "hush hush"}
     installation.environment = environment
-    forced = installation.run("init", "--force", "--db-type", "postgresql", "--db-host", "db", "--db-user", "docex")
+    forced = installation.here("init", "--force", "--db-type", "postgresql", "--db-host", "db", "--db-user", "docex")
     assert forced.returncode == 0, forced.stderr
     assert "hush" not in forced.stdout + forced.stderr
     config = DocEXConfig()
@@ -167,11 +167,11 @@ def test_init_writes_the_configuration_and_nothing_else(installation: Any, monke
 
 def test_init_from_a_file(installation: Any) -> None:
     (installation.directory / "ours.yaml").write_text("security: {multi_tenancy_model: database_level}\n")
-    ran = installation.run("init", "--config", "ours.yaml", "--log-level", "warning")
+    ran = installation.here("init", "--config", "ours.yaml", "--log-level", "warning")
     assert ran.returncode == 0, ran.stderr
     assert DocEXConfig().validate().by_tenant
     assert DocEXConfig().get("logging.level") == "WARNING"
-    missing = installation.run("init", "--force", "--config", "none.yaml")
+    missing = installation.here("init", "--force", "--config", "none.yaml")
     assert missing.returncode == 1
     assert "there is no such file" in missing.stderr
 
@@ -197,16 +197,16 @@ def test_a_terminal_that_knows_no_emoji(installation: Any) -> None:
 
 def test_tenants_are_looked_after_by_the_engines_commands(anywhere: Any) -> None:
     anywhere.setup().docex()
-    shown = anywhere.run("tenant", "show", "--slug", "acme-corp")
+    shown = anywhere.here("tenant", "show", "--slug", "acme-corp")
     assert shown.returncode == 0, shown.stderr
     assert "provision done" in shown.stdout
-    migrated = anywhere.run("tenant", "migrate", "--slug", "acme-corp")
+    migrated = anywhere.here("tenant", "migrate", "--slug", "acme-corp")
     assert migrated.returncode == 0, migrated.stderr
-    kept = anywhere.run("tenant", "cleanup", "--slug", "acme-corp")
+    kept = anywhere.here("tenant", "cleanup", "--slug", "acme-corp")
     assert kept.returncode == 1
     assert "is not failed" in kept.stderr
     assert anywhere.stores() == ["acme-corp"]
-    unknown = anywhere.run("tenant", "migrate", "--slug", "nope")
+    unknown = anywhere.here("tenant", "migrate", "--slug", "nope")
     assert unknown.stderr == (
         "❌ Error: Tenant 'nope' is not provisioned. Run: docex provision-tenant --tenant-id nope\n"
     )

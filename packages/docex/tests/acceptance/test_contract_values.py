@@ -1,6 +1,6 @@
 """What scripts read off the objects they get, one test for each name: attributes, columns, orders, and keys.
 
-Companion of ``test_contract.py``, which has the methods; here it is what they give.
+Companion of ``test_contract_names.py``, which has the methods; here it is what they give.
 """
 
 from __future__ import annotations

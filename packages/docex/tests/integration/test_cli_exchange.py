@@ -101,6 +101,7 @@ def test_process_commands(installation: Installation, docex: Commands) -> None:
     )
     assert made.startswith("prc_")
     docex("process", "register", *tenant, "--name", "Unknown", code=1)
+    docex("process", "run", *tenant, "--document-id", document.id, "--name", "Unknown", code=1)
     [listed] = [row for row in docex.json("process", "list", *tenant) if row["name"] == "CSVToJSONProcessor"]
     assert (listed["type"], listed["enabled"], listed["description"]) == ("t", True, "d")
     assert json.loads(docex("process", "run", *tenant, "--document-id", document.id))["metadata"]["columns"] == [

@@ -96,6 +96,9 @@ def test_a_move_that_fails_leaves_the_basket_where_it_was(
     path.write_bytes(b"text X")
     with pytest.raises(StorageError, match="damaged"):
         docex.move_basket(basket.id, {"type": "s3"})
+    path.unlink()
+    with pytest.raises(StorageError, match=r"the content is missing\. Whose it is tells: docex fsck"):
+        docex.move_basket(basket.id, {"type": "s3"})
     assert docex.get_basket(basket.id).storage_type == "filesystem"
 
 

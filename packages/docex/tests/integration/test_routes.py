@@ -446,6 +446,7 @@ def test_a_certificate_is_verified_unless_told_otherwise(
     result = docex.send_document(document.id, "strict")
     assert not result.success
     assert "certificate is not trusted" in result.message
+    assert result.message.endswith("Name its authority's certificate in ca_file.")
     assert https_server.requests == []
     assert docex.send_document(document.id, "ours").success
     assert docex.send_document(document.id, "any").success

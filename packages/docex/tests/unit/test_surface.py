@@ -12,8 +12,11 @@ import pytest
 
 import docex
 from docex import errors
+from docex.cli.output import _cell
 from docex.context import UserContext
 from docex.models.metadata_keys import MetadataKey
+
+CELLS = [(["editor", "reader"], "editor, reader"), ({"RECEIVED": 5}, '{"RECEIVED": 5}'), (None, ""), ("a\nb", "a b")]
 
 PROMISED = {
     "docex": ["DocEX", "DocEXConfig", "BasketRecord", "DocumentRecord", "UserContext", "__version__"],
@@ -135,3 +138,8 @@ def test_metadata_keys_by_name() -> None:
     assert docex.DocEX.is_valid_metadata_key("FILE_SIZE")
     assert not docex.DocEX.is_valid_metadata_key("file_size")
     assert {key.value for key in MetadataKey} == set(docex.DocEX.get_metadata_keys().values())
+
+
+@pytest.mark.parametrize(("value", "shown"), CELLS)
+def test_a_cell_of_a_table_is_written_for_people(value: object, shown: str) -> None:
+    assert _cell(value) == shown

@@ -152,11 +152,16 @@ def add_document(
 
     Of a directory, files that cannot be added are told on stderr, and the exit code is 1 if there are any.
     """
+    from docex.models.tables import now
+
     given = parsed(metadata, "--metadata")
     basket = opened_basket(tenant_id, basket_id)
     if not file.is_dir():
+        begun = now()
         document = basket.add(file, document_type, given)
         print(f"{document.id}\t{document.name}")
+        if document.created_at < begun:
+            say(f"It was there already, added at {document.created_at:%Y-%m-%d %H:%M:%S}; nothing was changed.")
         return
     report = basket.add_directory(file, document_type, given, pattern=pattern, progress=_progress)
     for document in (*report.added, *report.duplicates):

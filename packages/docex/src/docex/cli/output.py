@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -70,4 +71,8 @@ def _cell(value: object) -> str:
     isoformat: Callable[..., str] | None = getattr(value, "isoformat", None)
     if isoformat is not None:
         return isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, Mapping):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    elif isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        value = ", ".join(value)
     return "" if value is None else one_line(str(value))

@@ -85,11 +85,11 @@ def run_processor(
     name: Annotated[str | None, typer.Option("--name", help="The processor. Default: as the rules say.")] = None,
 ) -> None:
     """Run a processor on a document and print what came out."""
-    from docex.errors import ProcessingFailed
+    from docex.errors import DocexError
 
     result = opened(tenant_id).process_document(document_id, name)
     if not result.success:
-        raise ProcessingFailed(name or "", result.error or "no reason was given")
+        raise DocexError(f"The document was not processed: {result.error or 'no reason was given'}")
     print_json({"content": result.content, "metadata": result.metadata})
 
 
@@ -172,4 +172,5 @@ def work(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     drained = worker.run(once=once, interval=interval)
-    say(f"{drained.events} event(s), {drained.runs} run(s), {drained.failures} failure(s).")
+    shown = " Why shows: docex process operations" if drained.failures else ""
+    say(f"{drained.events} event(s), {drained.runs} run(s), {drained.failures} failure(s).{shown}")

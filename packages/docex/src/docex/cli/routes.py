@@ -162,6 +162,8 @@ def list_files(
     files = (result.details or {}).get("files", [])
     rows = [{"name": file["name"], "size": file.get("size"), "modified": file.get("modified")} for file in files]
     print_rows(rows, format, columns=("name", "size", "modified"), simple=("name",))
+    if not rows:
+        say("No files found.")
 
 
 @app.command("operations")

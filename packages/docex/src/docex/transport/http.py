@@ -138,7 +138,8 @@ class HTTPTransporter(BaseTransporter):
             raise TransportUnavailable(address, f"no answer within {self._config.timeout:g} s.") from error
         except httpx.TransportError as error:
             if "CERTIFICATE" in str(error).upper():
-                raise TransportError(address, f"its certificate is not trusted: {error}.") from error
+                reason = f"its certificate is not trusted: {error}. Name its authority's certificate in ca_file."
+                raise TransportError(address, reason) from error
             raise TransportUnavailable(address, f"it cannot be reached: {error}.") from error
 
 

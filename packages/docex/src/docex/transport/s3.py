@@ -109,5 +109,6 @@ class S3Transporter(BaseTransporter):
             yield
         except S3Fault as error:
             if error.absent:
-                raise TransportFileMissing(where, f"{error.reason}.") from error
+                reason = f"{error.reason}." if key else "there is no such bucket, or it is another's."
+                raise TransportFileMissing(where, reason) from error
             raise (TransportUnavailable if error.passing else TransportError)(where, f"{error.reason}.") from error
