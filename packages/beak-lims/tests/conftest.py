@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -88,13 +89,21 @@ class Actor:
 
 @dataclass
 class Installation:
-    """Tenants `alpha` and `beta`, each with the laboratories `First` and `Second`."""
+    """Tenants `alpha` and `beta`, each with the laboratories `First` and `Second`; served once somebody asks."""
 
     tenancy: Tenancy
-    app: FastAPI
-    client: httpx.Client
     url: str
     laboratories: dict[str, dict[str, str]] = field(default_factory=dict)  # uid by tenant and name
+    opened: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
+
+    @cached_property
+    def app(self) -> FastAPI:
+        return lims_app(self.tenancy)
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        origin = self.opened.enter_context(serving(self.app))
+        return self.opened.enter_context(httpx.Client(base_url=origin, timeout=30))
 
     def context(self, tenant: str, laboratory: str | None = "First", **more: Any) -> LabContext:
         uid = None if laboratory is None else self.laboratories[tenant][laboratory]
@@ -190,9 +199,9 @@ def installation(
                 tenancy.provision(slug, name=slug.title(), options={"initial_lab_name": "First"})
                 added = [add_laboratory(tenancy, slug, lab) for lab in ("First", "Second")]
                 made[slug] = {one.laboratory_name: one.laboratory_uid for one in added}
-            app = lims_app(tenancy)
-            with serving(app) as origin, httpx.Client(base_url=origin, timeout=30) as client:
-                yield Installation(tenancy, app, client, url, made)
+            found = Installation(tenancy, url, made)
+            with found.opened:
+                yield found
         finally:
             tenancy.close()
             passwords._hasher = kept

@@ -64,10 +64,8 @@ def test_plain_alembic_works_on_one_tenant(one: Shell, query: Query) -> None:
     one.ok("alembic -x tenant=one downgrade base")
     assert query("SELECT to_regclass('org_one.organization'), revision FROM platform.tenant") == [(None, None)]
     one.ok("alembic -x tenant=one upgrade head")
-    one.ok("alembic -x tenant=one check")
     head = query("SELECT version_num FROM org_one.alembic_version")
     assert query("SELECT revision FROM platform.tenant") == head
-    assert one("alembic upgrade head").returncode != 0  # no tenant is named, and there is no default
 
 
 def test_a_new_tenant_revision_reaches_one_tenant_at_a_time(own_copy: Path, platform: Shell, query: Query) -> None:

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from beak_lims.models import metadata
+from beak_lims.settings import Settings
+from beak_lims.tenancy import declare
 from tenantry import Tenancy
 
 OPTIONS = {"compare_type": True, "compare_server_default": True}
+
+
+@pytest.fixture(scope="module")
+def url(databases: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    with databases() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def tenancy(url: str) -> Iterator[Tenancy]:
+    """A tenancy with the tenant `one`; whatever a test does to it, it leaves it at the head."""
+    tenancy = declare(Settings(_env_file=None, BEAK_DATABASE_URL=url))
+    tenancy.provision("one", name="One")
+    yield tenancy
+    tenancy.close()
+
+
+@pytest.fixture
+def owner(url: str, tenancy: Tenancy) -> Iterator[sa.Connection]:
+    """A connection beside the tenancy's, of the user who owns everything."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def tables(owner: sa.Connection, schema: str) -> set[str]:
@@ -17,7 +47,6 @@ def tables(owner: sa.Connection, schema: str) -> set[str]:
 
 
 def test_a_new_tenants_tables_equal_the_models(tenancy: Tenancy, owner: sa.Connection) -> None:
-    tenancy.provision("one", name="One")
     owner.execute(sa.text("SET search_path TO org_one"))
     difference = compare_metadata(MigrationContext.configure(owner, opts=OPTIONS), metadata)
     assert difference == []
@@ -26,7 +55,6 @@ def test_a_new_tenants_tables_equal_the_models(tenancy: Tenancy, owner: sa.Conne
 
 
 def test_every_foreign_key_of_the_models_is_in_the_database(tenancy: Tenancy, owner: sa.Connection) -> None:
-    tenancy.provision("one", name="One")
     found = {
         (table, key["name"], key["referred_table"], (key["options"] or {}).get("ondelete"))
         for table in metadata.tables
@@ -41,7 +69,6 @@ def test_every_foreign_key_of_the_models_is_in_the_database(tenancy: Tenancy, ow
 
 
 def test_downgrade_to_base_leaves_no_table_and_upgrade_makes_them_again(tenancy: Tenancy, owner: sa.Connection) -> None:
-    tenancy.provision("one", name="One")
     before = tables(owner, "org_one")
     assert before == {*metadata.tables, "alembic_version"}
     tenancy.downgrade("one", "base")
@@ -59,6 +86,5 @@ def test_platform_chain_without_a_revision_is_no_obstacle(tenancy: Tenancy) -> N
 
 
 def test_tenants_tables_are_never_made_in_the_platforms_schema(tenancy: Tenancy, owner: sa.Connection) -> None:
-    tenancy.provision("one", name="One")
     assert not tables(owner, "platform") & set(metadata.tables)
     assert tables(owner, "public") == set()
