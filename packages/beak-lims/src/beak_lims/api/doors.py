@@ -131,11 +131,12 @@ class Work:
             raise LaboratoryRefused
         laboratory_uid = self.laboratory_uid or claims.laboratory_uid
         asked = {"user": claims.user_uid, "session": claims.session_uid, "lab": laboratory_uid}
+        connection = session.connection()  # no objects are asked for, and every request asks this
         if self.wanted:
             wanted = [f"{action}:{target}" for action, target in self.wanted]
-            found = session.execute(_ASKED_FOR, {**asked, "wanted": wanted}).first()
+            found = connection.execute(_ASKED_FOR, {**asked, "wanted": wanted}).first()
         else:
-            found = session.execute(_EVERYTHING, asked).first()
+            found = connection.execute(_EVERYTHING, asked).first()
         if found is None:
             raise TokenRefused("its user is inactive, or its session over")
         if laboratory_uid is not None and not (found.member or (found.is_superuser and found.known)):
