@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import BindParameter, String, bindparam, event, false
@@ -83,7 +83,8 @@ def _read_within(state: ORMExecuteState) -> None:
     if held is None:
         held = _held[state.statement] = state.statement.options(_AT_WORK)
     state.statement = held
-    state.parameters = {**(state.parameters or {}), LABORATORY: uid}
+    given = cast("Mapping[str, Any]", state.parameters or {})  # what reads takes one row of parameters
+    state.parameters = {**given, LABORATORY: uid}
 
 
 LABORATORY = "laboratory_at_work"  # the parameter of a statement that is held to the laboratory at work

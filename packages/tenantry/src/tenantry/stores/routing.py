@@ -1,8 +1,8 @@
 """psycopg connections whose own BEGIN carries the tenant, so that routing costs no round trip, and saves one.
 
 BEGIN, ``SET LOCAL search_path`` and ``SET LOCAL ROLE`` travel with the transaction's first statement, and nobody waits
-between them: where a plain transaction of one statement waits for the server three times, a tenant's waits twice. What
-may hold several statements cannot travel so; then ``BEGIN; SET LOCAL ...; SET LOCAL ...`` is one message before it.
+between them: where a plain transaction of one statement waits for the server three times, a tenant's waits twice, and
+once where its caller says that no other follows. What may hold several statements cannot travel so; then ``BEGIN; SET LOCAL ...; SET LOCAL ...`` is one message before it.
 
 All of it ends with that transaction, so nothing is left on the connection after a commit, a rollback, a cancelled task
 or a broken network, and PgBouncer in transaction mode is safe. A COMMIT sent as raw SQL does not leave the tenant
@@ -206,11 +206,12 @@ class RoutedCursor(Joining, psycopg.Cursor[Any]):
         """The same for the only statement of a transaction, which is committed with it and waits for the server once.
         Inside a transaction that is open it is as any other, and left uncommitted.
         """
-        self.connection.ending = True
+        connection: Any = self.connection
+        connection.ending = True
         try:
             return self.execute(query, params)
         finally:
-            self.connection.ending = False
+            connection.ending = False
 
     def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
         """As psycopg's."""
