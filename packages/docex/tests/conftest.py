@@ -23,6 +23,8 @@ import sqlalchemy as sa
 from docex import DocEX, UserContext
 from docex.cli import main
 from docex.config.docex_config import DocEXConfig
+from docex.config.settings import Settings
+from docex.tenancy import tenancy_for
 
 SCRIPTS = Path(sys.executable).parent
 MULTI = {"multi_tenancy_model": "database_level", "tenant_database_routing": True}
@@ -161,6 +163,21 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     """An installation on each database, nothing configured yet."""
     url = None if request.param == "sqlite" else sa.make_url(request.getfixturevalue("postgres_url"))
     yield from _installed(tmp_path, monkeypatch, url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def prepared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """The same, for tests that are not about the first access: the registry is there, and the plan of a new tenant."""
+    url = None if request.param == "sqlite" else sa.make_url(request.getfixturevalue("postgres_copy")(_with_registry))
+    yield from _installed(tmp_path, monkeypatch, url)
+
+
+def _with_registry(url: str) -> None:
+    database = Installation(Path.cwd(), sa.make_url(url)).database()
+    tenancy = tenancy_for(Settings.model_validate({"database": database, "security": MULTI}))
+    tenancy.initialize()
+    tenancy.planner.plan(None, tenancy.head())
+    tenancy.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -161,10 +162,21 @@ def test_connections_cut_by_the_server_are_one_error_at_most(on_postgres: Any) -
 
     with pytest.raises(DatabaseError, match="Cannot connect"):
         work()
-    on_postgres.query(cut)
-    with suppress(DatabaseError):  # the pool may not have noticed yet
-        docex.list_baskets()
+    path = on_postgres.file("one.txt", b"one")
+    asked: list[Callable[[], object]] = [
+        docex.list_baskets,
+        basket.list_documents,
+        lambda: basket.find_documents_by_metadata({"key": "value"}),
+        lambda: basket.add(path, metadata={"key": "value"}),
+        lambda: basket.list_documents(order_by="size", order_desc=True),
+    ]
+    for ask in asked:
+        on_postgres.query(cut)
+        with suppress(DatabaseError):  # the pool may not have noticed yet
+            ask()
+        ask()
     assert [found.id for found in docex.list_baskets()] == [basket.id]
+    assert [found.get_content() for found in basket.find_documents_by_metadata({"key": "value"})] == [b"one"]
 
 
 def one_line(ran: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -191,7 +203,7 @@ def test_a_server_that_cannot_be_used(on_postgres: Any, change: dict[str, Any], 
     on_postgres.setup(database=database)
     before = on_postgres.files()
     for command in (["provision-tenant", "--tenant-id", "acme-corp"], ["basket", "list", "--tenant-id", "acme-corp"]):
-        ran = on_postgres.run(*command)
+        ran = on_postgres.here(*command)
         one_line(ran, *words)
         assert "hush" not in ran.stderr
     assert len(DocEX.get_setup_errors()) == 1
@@ -203,18 +215,18 @@ def test_a_damaged_configuration(installation: Any) -> None:
     installation.config_file.write_text("security: [\n")
     before = installation.files()
     for options in ([], ["--enable-multi-tenancy"]):
-        ran = installation.run("provision-tenant", "--tenant-id", "acme-corp", *options)
+        ran = installation.here("provision-tenant", "--tenant-id", "acme-corp", *options)
         one_line(ran, "config.yaml", "line 2", "not changed")
     assert installation.files() == before
 
 
 def test_a_configuration_that_cannot_be_read_or_written(installation: Any) -> None:
     installation.config_file.mkdir(parents=True)
-    one_line(installation.run("tenant", "list"), "config.yaml")
+    one_line(installation.here("tenant", "list"), "config.yaml")
     installation.config_file.rmdir()
     installation.config_file.parent.rmdir()
     installation.config_file.parent.write_text("in the way")
-    one_line(installation.run("provision-tenant", "--tenant-id", "acme-corp", "--enable-multi-tenancy"), "config.yaml")
+    one_line(installation.here("provision-tenant", "--tenant-id", "acme-corp", "--enable-multi-tenancy"), "config.yaml")
     assert installation.stores() == []
 
 
@@ -223,7 +235,7 @@ def test_a_place_that_cannot_be_written(installation: Any) -> None:
     (installation.directory / "storage" / "docex").rmdir()
     (installation.directory / "storage").rmdir()
     (installation.directory / "storage").write_text("a file where the directory should be")
-    one_line(installation.run("provision-tenant", "--tenant-id", "acme-corp"), str(installation.directory / "storage"))
+    one_line(installation.here("provision-tenant", "--tenant-id", "acme-corp"), str(installation.directory / "storage"))
     assert (installation.directory / "storage").read_text() == "a file where the directory should be"
 
 
@@ -233,7 +245,7 @@ def test_a_read_only_directory(installation: Any) -> None:
     storage = installation.directory / "storage"
     storage.chmod(0o500)
     try:
-        one_line(installation.run("provision-tenant", "--tenant-id", "acme-corp"), str(storage))
+        one_line(installation.here("provision-tenant", "--tenant-id", "acme-corp"), str(storage))
     finally:
         storage.chmod(0o700)
     assert installation.stores() == []
@@ -247,9 +259,9 @@ def test_a_file_that_is_not_a_database(installation: Any, broken: str) -> None:
     (installation.directory / path).write_bytes(b"not a database at all" * 100)
     before = installation.files()
     said = ("storage", "not a usable database") if broken == "registry" else ("acme-corp", "not a usable database")
-    one_line(installation.run("basket", "list", "--tenant-id", "acme-corp"), *said)
+    one_line(installation.here("basket", "list", "--tenant-id", "acme-corp"), *said)
     if broken == "registry":
-        one_line(installation.run("provision-tenant", "--tenant-id", "other"), *said)
+        one_line(installation.here("provision-tenant", "--tenant-id", "other"), *said)
     assert installation.files() == before
 
 
@@ -269,7 +281,7 @@ def test_a_full_disk(installation: Any) -> None:
     )
     one_line(ran, "full")
     assert installation.stores() == []
-    again = installation.run("provision-tenant", "--tenant-id", "acme-corp")
+    again = installation.here("provision-tenant", "--tenant-id", "acme-corp")
     assert again.returncode == 0, again.stderr
     assert installation.stores() == ["acme-corp"]
 
@@ -298,5 +310,5 @@ def test_a_disk_that_is_full_half_way(installation: Any, size: int) -> None:
     assert docex.get_usage().bytes == 4
     assert {found.kind for found in docex.fsck(older_than=0).findings} <= {"stray content", "stray path", "leftover"}
     assert docex.fsck(older_than=0, mend=True).clean
-    assert installation.run(*command).returncode == 0
+    assert installation.here(*command).returncode == 0
     assert docex.get_usage().documents == 2

@@ -151,7 +151,7 @@ def test_manual_configuration(anywhere: Any) -> None:
     file = anywhere.directory / "user" / ".docex" / "config.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(text)
-    ran = anywhere.run("provision-tenant", "--tenant-id", "acme-corp")
+    ran = anywhere.here("provision-tenant", "--tenant-id", "acme-corp")
     assert ran.returncode == 0, ran.stderr
     assert anywhere.stores() == ["acme-corp"]
     assert file.read_text() == text
@@ -162,18 +162,18 @@ def test_a_schema_name_pattern_is_honoured_everywhere(on_postgres: Any) -> None:
     database = on_postgres.database()
     database["postgres"]["schema_template"] = template
     on_postgres.setup(database=database)
-    ran = on_postgres.run("provision-tenant", "--tenant-id", "acme-corp", "--verify")
+    ran = on_postgres.here("provision-tenant", "--tenant-id", "acme-corp", "--verify")
     assert ran.returncode == 0, ran.stderr
     made = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'acme\\_%' OR nspname LIKE 'tenant\\_%'"
     assert on_postgres.query(made) == [("acme_acme-corp",)]
-    assert on_postgres.run("provision-tenant", "--tenant-id", "acme-corp").returncode == 1
+    assert on_postgres.here("provision-tenant", "--tenant-id", "acme-corp").returncode == 1
     on_postgres.docex().create_basket("one")
     assert on_postgres.query('SELECT name FROM "acme_acme-corp".docbasket') == [("one",)]
 
 
 def test_verification_on_postgresql(on_postgres: Any) -> None:
     Reader(on_postgres).configure()
-    on_postgres.run("provision-tenant", "--tenant-id", "acme-corp", "--enable-multi-tenancy")
+    on_postgres.here("provision-tenant", "--tenant-id", "acme-corp", "--enable-multi-tenancy")
     text = block("bash", "docker exec -it docex-postgres psql -U docex -d docex_db\n")
     (query,) = re.findall(r"SELECT .*?;", text, re.DOTALL)
     assert on_postgres.query(query) == [("tenant_acme-corp",)]
@@ -188,7 +188,7 @@ def test_verification_on_postgresql(on_postgres: Any) -> None:
 
 
 def test_verification_on_sqlite(installation: Any) -> None:
-    installation.run("provision-tenant", "--tenant-id", "acme-corp", "--enable-multi-tenancy")
+    installation.here("provision-tenant", "--tenant-id", "acme-corp", "--enable-multi-tenancy")
     listing, tables = commands(block("bash", "ls -la storage/tenant_acme-corp/docex.db"))
     assert Reader(installation).shell(listing).returncode == 0
     assert tables == 'sqlite3 storage/tenant_acme-corp/docex.db ".tables"'
@@ -264,7 +264,7 @@ def test_a_user_who_may_only_create_schemas(postgres_url: str, on_postgres: Any)
         connection.exec_driver_sql(f'REVOKE CREATE ON DATABASE "{url.database}" FROM PUBLIC')
     on_postgres.url = url.set(username=user, password="p@ss:word/%")
     on_postgres.setup()
-    denied = on_postgres.run("provision-tenant", "--tenant-id", "acme-corp")
+    denied = on_postgres.here("provision-tenant", "--tenant-id", "acme-corp")
     assert denied.returncode == 1
     assert "ermission denied" in denied.stderr
     assert f'GRANT CREATE ON DATABASE "{url.database}" TO "{user}"' in denied.stderr
@@ -272,7 +272,7 @@ def test_a_user_who_may_only_create_schemas(postgres_url: str, on_postgres: Any)
 
     with admin.connect() as connection:
         connection.exec_driver_sql(grant)
-    made = on_postgres.run("provision-tenant", "--tenant-id", "acme-corp", "--verify")
+    made = on_postgres.here("provision-tenant", "--tenant-id", "acme-corp", "--verify")
     assert made.returncode == 0, made.stderr
     assert f'ALTER ROLE "{user}" CREATEROLE;' in made.stderr
     on_postgres.docex().create_basket("one").add(on_postgres.file("a.txt", b"text"))

@@ -28,6 +28,12 @@ from docex.models.tables import EventRow, FileHistoryRow
 from docex.services.usage_service import Usage
 
 
+@pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
+
+
 @pytest.fixture(params=["tenant", "single"])
 def docex(request: pytest.FixtureRequest, anywhere: Any) -> Iterator[DocEX]:
     if request.param == "tenant":

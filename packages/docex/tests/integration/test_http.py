@@ -46,6 +46,12 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 
 @pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
+
+
+@pytest.fixture
 def origin() -> Iterator[str]:
     """The application behind a real socket, in this process."""
     server = uvicorn.Server(uvicorn.Config(docex_app(), port=0, log_config=None, lifespan="on", ws="none"))
@@ -331,12 +337,12 @@ def test_a_large_upload_takes_little_memory_and_a_broken_one_leaves_nothing(
     installation: Installation, server: tuple[str, int]
 ) -> None:
     url, pid = server
-    created = installation.run(
+    created = installation.here(
         "token", "create", "--tenant-id", "acme-corp", "--name", "t", "--user", "u", "--role", "editor"
     )
     assert created.returncode != 0  # a command makes no tenant by mentioning it
-    assert installation.run("provision-tenant", "--tenant-id", "acme-corp").returncode == 0
-    created = installation.run(
+    assert installation.here("provision-tenant", "--tenant-id", "acme-corp").returncode == 0
+    created = installation.here(
         "token", "create", "--tenant-id", "acme-corp", "--name", "t", "--user", "u", "--role", "editor"
     )
     token = created.stdout.strip().split("\t")[1]

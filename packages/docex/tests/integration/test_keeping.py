@@ -38,6 +38,12 @@ from docex.services.event_service import Event
 
 
 @pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
+
+
+@pytest.fixture
 def docex(anywhere: Any) -> Iterator[DocEX]:
     anywhere.setup()
     context = UserContext("alice", "alice@acme-corp.com", "acme-corp", ["admin"], {"desk": 7, "since": now()})

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 LARGE = b"0123456789abcdef" * 100_000  # 1.6 MB
 
 
+@pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
+
+
 def configured(installation: Installation, s3_url: str) -> Any:
     return installation.setup(
         storage={

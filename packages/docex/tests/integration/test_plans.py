@@ -12,6 +12,12 @@ from docex.services.asking import Shape, _prepared
 from docex.services.metadata_service import having, meeting
 
 
+@pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
+
+
 def test_documents_are_found_through_the_indexes_of_their_metadata(installation: Any) -> None:
     docex = installation.setup().docex()
     basket = docex.create_basket("invoices")

@@ -19,6 +19,12 @@ BINARY = bytes(range(256))
 
 
 @pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
+
+
+@pytest.fixture
 def docex(anywhere: Any) -> Iterator[DocEX]:
     with anywhere.setup().docex() as opened:
         yield opened

@@ -127,6 +127,12 @@ def word(*paragraphs: str) -> bytes:
 
 
 @pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
+
+
+@pytest.fixture
 def docex(installation: Installation) -> DocEX:
     installation.file("mine.py", MINE.encode())
     limits = {"timeout": 20, "memory": 600, "output": 50, "processors": LISTED}

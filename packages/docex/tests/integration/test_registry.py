@@ -61,11 +61,11 @@ def test_the_bootstrap_tenant_is_the_registry_and_takes_no_documents(anywhere: I
 def test_tenant_create_and_tenant_list(anywhere: Installation) -> None:
     anywhere.setup()
     command = ["tenant", "create", "--tenant-id", "acme-corp", "--display-name", "Acme Corporation"]
-    made = anywhere.run(*command)
+    made = anywhere.here(*command)
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["created_by"] == "cli_user"
-    again = anywhere.run(*command)
+    again = anywhere.here(*command)
     assert (again.returncode, again.stdout) == (1, "")
     assert "Tenant already exists" in again.stderr
-    [listed] = json.loads(anywhere.run("tenant", "list", "--format", "json").stdout)
+    [listed] = json.loads(anywhere.here("tenant", "list", "--format", "json").stdout)
     assert (listed["tenant_id"], listed["name"]) == ("acme-corp", "Acme Corporation")

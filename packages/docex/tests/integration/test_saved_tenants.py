@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from typing import Any
 
 import boto3
 import pytest
@@ -12,6 +13,12 @@ from docex.config.docex_config import DocEXConfig
 from docex.storage.saved import BucketContents
 from docex.tenancy import configured
 from tenantry.errors import StoreError
+
+
+@pytest.fixture
+def anywhere(prepared: Any) -> Any:
+    """Most of a test would otherwise go into making its registry."""
+    return prepared
 
 
 def test_documents_are_saved_restored_renamed_and_deleted_with_their_tenant(anywhere, tmp_path) -> None:
