@@ -2,7 +2,8 @@
 
 BEGIN, ``SET LOCAL search_path`` and ``SET LOCAL ROLE`` travel with the transaction's first statement, and nobody waits
 between them: where a plain transaction of one statement waits for the server three times, a tenant's waits twice, and
-once where its caller says that no other follows. What may hold several statements cannot travel so; then ``BEGIN; SET LOCAL ...; SET LOCAL ...`` is one message before it.
+once where its caller says that no other follows. What may hold several statements cannot travel so; then
+``BEGIN; SET LOCAL ...; SET LOCAL ...`` is one message before it.
 
 All of it ends with that transaction, so nothing is left on the connection after a commit, a rollback, a cancelled task
 or a broken network, and PgBouncer in transaction mode is safe. A COMMIT sent as raw SQL does not leave the tenant
