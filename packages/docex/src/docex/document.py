@@ -6,14 +6,16 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from docex.errors import ContentMissing, DocumentNotFound, StorageError
 from docex.models.records import DocumentRecord
+from docex.services.details import moment
 
 if TYPE_CHECKING:
     from docex.docbasket import DocBasket
-    from docex.services.details import Details
+    from docex.services.details import Row
 
 
 @dataclass(frozen=True)
@@ -32,34 +34,74 @@ class Document:
     Made by the methods of :class:`~docex.docbasket.DocBasket` only.
     """
 
-    __slots__ = (
-        "_basket",
-        "checksum",
-        "content_type",
-        "created_at",
-        "document_type",
-        "id",
-        "name",
-        "path",
-        "size",
-        "status",
-        "updated_at",
-    )
+    __slots__ = ("_basket", "_known")
 
-    def __init__(self, basket: DocBasket, details: Details) -> None:
+    def __init__(self, basket: DocBasket, details: Row) -> None:
         self._basket = basket
-        (
-            self.id,
-            self.name,
-            self.path,
-            self.content_type,
-            self.document_type,
-            self.size,
-            self.checksum,
-            self.status,
-            self.created_at,
-            self.updated_at,
-        ) = details
+        self._known = details  # taken apart when it is asked for: of thousands that are listed, most never are
+
+    @property
+    def id(self) -> str:
+        """Its id: 36 characters."""
+        value: str = self._known[0]
+        return value
+
+    @property
+    def name(self) -> str:
+        """The name of the file that was added."""
+        value: str = self._known[1]
+        return value
+
+    @property
+    def path(self) -> str:
+        """The readable name of its content in its basket."""
+        value: str = self._known[2]
+        return value
+
+    @property
+    def content_type(self) -> str | None:
+        """Its media type."""
+        value: str | None = self._known[3]
+        return value
+
+    @property
+    def document_type(self) -> str:
+        """What it was added as, such as ``file``."""
+        value: str = self._known[4]
+        return value
+
+    @property
+    def size(self) -> int:
+        """Of its content, in bytes."""
+        value: int = self._known[5]
+        return value
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of its content, hexadecimal."""
+        value: str = self._known[6]
+        return value
+
+    @property
+    def status(self) -> str:
+        """Where its work stands, such as ``RECEIVED``."""
+        value: str = self._known[7]
+        return value
+
+    @status.setter
+    def status(self, status: str) -> None:
+        """What this object tells from now on; see :meth:`set_status`."""
+        self._known = (*self._known[:7], status, *self._known[8:])
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was added, in UTC."""
+        return moment(self._known[8])
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it was changed last, in UTC."""
+        return moment(self._known[9])
 
     def __repr__(self) -> str:
         return f"<Document {self.id} {self.name!r}>"

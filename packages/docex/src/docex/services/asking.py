@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, any_, b
 
 from docex.models.tables import INDEXED_VALUE, DocumentRow, table_of
 from docex.services import metadata_service
-from docex.services.details import DETAILS, Details, rows_of
+from docex.services.details import DETAILS, Details, Row
 from docex.services.listing import checked, paged
 
 SHAPES = 256  # that are kept; a question of another shape is made anew
@@ -71,7 +71,7 @@ def asked(
     basket_id: str,
     equal: Mapping[str, Any],
     metadata: Mapping[str, Any] | str | None,
-    make: Callable[[Details], Made],
+    make: Callable[[Row], Made],
     *,
     order_by: str | None = None,
     order_desc: bool = False,
@@ -112,19 +112,19 @@ def asked(
         rows = _answered(connection, prepared.text, values)
         if at is not None:
             rows.sort(key=itemgetter(at, 0), reverse=desc)
-        return [make(row) for row in rows]
+        return list(map(make, rows))
     result = connection.exec_driver_sql(prepared.text, tuple(values[name] for name in prepared.names))
     try:
-        return [make(row) for row in rows_of(result.cursor, connection.dialect.name)]
+        return list(map(make, cast("Iterable[Row]", result.cursor)))
     finally:
         result.close()
 
 
-def _answered(connection: Connection, statement: str, given: Mapping[str, Any]) -> list[Details]:
+def _answered(connection: Connection, statement: str, given: Mapping[str, Any]) -> list[Row]:
     """What a server answers; of a tenant's in one wait for it, the end of the transaction travelling along."""
     with cast(Any, connection.connection.driver_connection).cursor() as cursor:
         getattr(cursor, "execute_alone", cursor.execute)(statement, given)
-        return cast("list[Details]", cursor.fetchall())
+        return cast("list[Row]", cursor.fetchall())
 
 
 @lru_cache(maxsize=SHAPES)

@@ -30,28 +30,21 @@ _columns = table_of(DocumentRow).c
 DETAILS = tuple(_columns[name] for name in Details._fields)
 
 
+Row = Details | tuple[Any, ...]  # the same as a driver gives it: SQLite's times are texts
+
+
 def read(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[Details]:
     """The documents of a query for :data:`DETAILS`, straight from the driver: of thousands, SQLAlchemy's own rows take
     longer than reading them.
     """
     result = connection.execute(query)
     try:
-        return [Details._make(row) for row in rows_of(result.cursor, connection.dialect.name)]
+        rows = cast("Iterable[Row]", result.cursor)
+        return [Details._make((*row[:8], moment(row[8]), moment(row[9]))) for row in rows]
     finally:
         result.close()
 
 
-def rows_of(cursor: Any, dialect: str) -> Iterable[Details]:
-    """A driver's rows of :data:`DETAILS`, with times as such; plain tuples, which are quicker to make.
-
-    One by one where that is as quick: Python's search for garbage takes its time over thousands of tuples at once.
-    """
-    if dialect != "sqlite":
-        return cast("Iterable[Details]", cursor.fetchall())
-    return (cast("Details", row[:8] + _times(row[8], row[9])) for row in cursor)
-
-
-def _times(created: str, updated: str) -> tuple[datetime, datetime]:
-    """SQLite's times, which are text there; of a document that was never changed they are the same."""
-    moment = datetime.fromisoformat(created)
-    return moment, moment if updated == created else datetime.fromisoformat(updated)
+def moment(told: datetime | str) -> datetime:
+    """A time as such, which is a text in SQLite."""
+    return told if isinstance(told, datetime) else datetime.fromisoformat(told)

@@ -32,7 +32,7 @@ from docex.models.tables import (
 )
 from docex.services import audit, content_service, cursors, texts, usage_service
 from docex.services.asking import ORDERS, Made, asked, in_basket
-from docex.services.details import DETAILS, Details, read
+from docex.services.details import DETAILS, Details, Row, read
 from docex.services.duplicates import Duplicates
 from docex.services.listing import checked, paged
 from docex.services.metadata_service import Sought
@@ -187,7 +187,7 @@ class DocumentService(Duplicates):
         self,
         equal: Mapping[str, Any],
         metadata: Mapping[str, Any] | str | None,
-        make: Callable[[Details], Made],
+        make: Callable[[Row], Made],
         *,
         limit: int | None = None,
         offset: int | None = None,
@@ -195,7 +195,7 @@ class DocumentService(Duplicates):
         order_desc: bool = False,
     ) -> builtins.list[Made]:
         """The same as :meth:`list` for the questions that are asked most often, each document in the form that ``make``
-        gives to its details: see :mod:`docex.services.asking`.
+        gives to its row: see :mod:`docex.services.asking`.
         """
         access.check(self._db, access.READ)
         with self._db.connection() as connection:
