@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 STEPS = ("reserve", "create", "migrate", "seed", "verify", "activate")
 YOUNG = 0.5  # seconds for which a provisioning that holds no lock is not taken for an interrupted one
-ENSURE_PAUSE = 0.05  # seconds between two looks at a tenant that another process is making
+PAUSE = 0.05  # seconds between two looks at a tenant that another process is making
 ENSURE_PATIENCE = 300.0  # seconds after which waiting for it is an error
 
 Observer = Callable[[str, str], None]  # called with the slug and the step that begins now
@@ -291,17 +291,24 @@ class Provisioner:
         return Provisioned(made[0], tuple(clock.records))
 
     def _taken(self, held: Tenant) -> TenancyError:
-        """Tell a tenant that is being made now from one whose making was interrupted."""
-        if held.status is TenantStatus.PROVISIONING and not self.store.exclusive:
-            # Between its record and its work a provisioning holds no lock yet.
-            if (datetime.now(UTC) - held.updated_at).total_seconds() < YOUNG:
-                return TenantBusy(held.slug)
+        """Tell a tenant that is being made now from one whose making was interrupted.
+
+        Waits while it cannot be told, half a second at most: between its record and its work a provisioning locks nothing.
+        """
+        age = (datetime.now(UTC) - held.updated_at).total_seconds()
+        grown = time.monotonic() + min(YOUNG, YOUNG - age)  # not longer where another machine's clock is ahead
+        now: Tenant | None = held
+        while now is not None and now.status is TenantStatus.PROVISIONING and not self.store.exclusive:
             with suppress(TenantNotFound), self.store.control_engine().begin() as connection:
                 try:
-                    self.registry.lock_row(held, wait=False, connection=connection)
+                    self.registry.lock_row(now, wait=False, connection=connection)
                 except TenantBusy as error:
                     return error
-        return TenantExists(held.slug, held.slug, held.status.value)
+            if time.monotonic() > grown:
+                break
+            time.sleep(PAUSE)
+            now = self.registry.find(held.slug)
+        return TenantBusy(held.slug) if now is None else TenantExists(now.slug, now.slug, now.status.value)
 
     def ensure(self, slug: str, **details: Any) -> Tenant:
         """The active tenant of this slug, made if no one has yet; waits for a process that is making it.
@@ -328,7 +335,7 @@ class Provisioner:
                 other_case = isinstance(error, TenantExists) and error.args[1] != parsed.value
                 if other_case or time.monotonic() > deadline:
                     raise
-                time.sleep(ENSURE_PAUSE)
+                time.sleep(PAUSE)
 
     def _build(self, tenant: Tenant, operation: str, options: Mapping[str, Any], clock: _Clock) -> Provisioned:
         """Everything after the record, as one: the place, its tables, its seeds and the status ``active``."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from tenantry.errors import StepFailed, StoreExists
+from tenantry.errors import StepFailed, StoreExists, TenantExists
 from tenantry.tenant import TenantStatus
 
 STEPS = ("reserve", "create", "migrate", "seed", "verify", "activate")
@@ -79,6 +80,21 @@ def test_killed_tenant_is_finished_by_ensure(place, simple) -> None:
     for step in ("seed", "activate"):
         tenancy.ensure(f"t-{step}", options={"title": "of the second call"})
         check_whole(place, tenancy, f"t-{step}", f"kept for {step}")
+
+
+@pytest.mark.parametrize("ahead", [0, 3600])
+def test_a_tenant_killed_this_moment_is_told_as_interrupted(place, simple, ahead) -> None:
+    """Not as busy, which says to wait; also where the clock of the machine that made it is an hour ahead."""
+    assert killed(place, place.children(simple, PROVISION, ["create"], readiness=["organization"]))
+    tenancy = place.tenancy(simple, readiness=("organization",), seeds=seeds())
+    with tenancy.store.control_engine().begin() as connection:
+        written = datetime.now(UTC) + timedelta(seconds=ahead)
+        connection.execute(sa.update(tenancy.registry._tables.tenant).values(updated_at=written))
+    with pytest.raises(TenantExists, match="It was interrupted"):
+        tenancy.provision("t-create", options={"title": "of the second call"})
+    assert tenancy.get("t-create").status == "provisioning"
+    tenancy.migrate("t-create")
+    check_whole(place, tenancy, "t-create", "kept for create")
 
 
 def test_killed_again_while_it_is_finished(place, simple) -> None:
