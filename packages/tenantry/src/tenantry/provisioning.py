@@ -293,7 +293,7 @@ class Provisioner:
     def _taken(self, held: Tenant) -> TenancyError:
         """Tell a tenant that is being made now from one whose making was interrupted.
 
-        Waits half a second at most while it cannot be told: between its record and its work a provisioning locks nothing.
+        Waits up to half a second while it cannot be told: between its record and its work a provisioning holds no lock.
         """
         age = (datetime.now(UTC) - held.updated_at).total_seconds()
         grown = time.monotonic() + min(YOUNG, YOUNG - age)  # not longer where another machine's clock is ahead
