@@ -1,7 +1,8 @@
-"""What :mod:`benchmarks.documents` measures, in calls that both DocEX packages have. Prints figures as JSON.
+"""What :mod:`benchmarks.documents` measures, in calls that both DocEX packages have.
 
-Run in a process of its own, so that either package can be in its own environment: ``documents_load.py sqlite 1000
-5000`` with numbers of documents at which adding is measured; for PostgreSQL a URL in place of ``sqlite``.
+Run in a process of its own, so that either package can be in its own environment: ``documents_load.py sqlite``, or a
+URL of PostgreSQL in place of ``sqlite``. It answers each line of its input, a JSON list of a method of :class:`Load`
+and its arguments, with a line: what the method returned. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-ADDS = 200  # timed at each size
-FINDS = 100  # timed each; PostgreSQL makes up its mind about a plan in the first ten
-MANY = 100_000  # documents, of which there are so many only where directories can be added
+TENANTS = 6  # switched between
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -54,89 +53,106 @@ def directory_of(name: str, count: int) -> None:
             file.write((f"file {number} of the directory {name} " * 40).encode()[:1024])
 
 
-def main(target: str, sizes: list[int]) -> None:
-    """Fill a basket and measure on the way."""
-    logging.disable(logging.CRITICAL)  # a log line per statement is not what is compared
-    directory = tempfile.mkdtemp(dir=os.getcwd())
-    os.chdir(directory)
-    os.environ["DOCEX_HOME"] = os.environ["HOME"] = directory
-    from docex import DocEX
-    from docex.context import UserContext
+class Load:
+    """One tenant with one basket, and a few other tenants."""
 
-    DocEX.setup(
-        database=database(target, directory),
-        storage={"type": "filesystem", "filesystem": {"path": f"{directory}/documents"}},
-        security={"multi_tenancy_model": "database_level", "tenant_database_routing": True},
-        logging={"level": "ERROR"},
-    )
-    docex = DocEX(user_context=UserContext(user_id="alice", tenant_id=f"first_{os.getpid()}"))
-    basket = docex.create_basket("invoices")
-    made = 0
+    def __init__(self, target: str) -> None:
+        self.directory = tempfile.mkdtemp(dir=os.getcwd())
+        os.chdir(self.directory)
+        os.environ["DOCEX_HOME"] = os.environ["HOME"] = self.directory
+        from docex import DocEX
 
-    def files(count: int) -> list[tuple[str, int]]:
-        nonlocal made
-        paths = []
-        for _ in range(count):
-            path = f"{directory}/in-{made}.txt"
-            with open(path, "wb") as file:
-                file.write((f"document {made} of a benchmark " * 40).encode()[:1024])
-            paths.append((path, made))
-            made += 1
-        return paths
-
-    def add(given: list[tuple[str, int]]) -> None:
-        for path, number in given:
-            basket.add(path, metadata={"number": number})
-
-    figures: dict[str, float] = {}
-    for size in sizes:
-        add(files(max(0, size - made)))
-        given = files(ADDS)
-        start = time.perf_counter()
-        add(given)
-        figures[f"add, {size} there (per second)"] = ADDS / (time.perf_counter() - start)
-    count = len(basket.list_documents())
-    figures[f"list all {count} (ms)"] = timed(basket.list_documents, 9) * 1e3
-    wanted = {"number": count // 2}
-    figures["find by metadata, one hit (ms)"] = timed(lambda: basket.find_documents_by_metadata(wanted), FINDS) * 1e3
-    if hasattr(basket, "search"):
-        directory_of("some", 2000)
-        figures["add_directory (files per second)"] = 2000 / timed(lambda: basket.add_directory("some"), 1)
-        directory_of("rest", MANY - count - 2000)
-        basket.add_directory("rest")
-        given = files(ADDS)
-        figures[f"add, {MANY} there (per second)"] = ADDS / timed(lambda: add(given), 1)
-        figures[f"find by metadata, {MANY} there (ms)"] = (
-            timed(lambda: basket.find_documents_by_metadata(wanted), FINDS) * 1e3
+        DocEX.setup(
+            database=database(target, self.directory),
+            storage={"type": "filesystem", "filesystem": {"path": f"{self.directory}/documents"}},
+            security={"multi_tenancy_model": "database_level", "tenant_database_routing": True},
+            logging={"level": "ERROR"},
         )
-        figures[f"full text over {MANY}, a word of all, ten best (ms)"] = timed(lambda: basket.search("of"), 9) * 1e3
-        two = f"file {MANY // 2}"
-        figures[f"full text over {MANY}, two words, ten best (ms)"] = timed(lambda: basket.search(two), 9) * 1e3
+        self.docex = self._opened("first")
+        self.basket = self.docex.create_basket("invoices")
+        self.added = self.switched = self.directories = 0
 
-    def opened(number: int) -> Any:
-        return DocEX(user_context=UserContext(user_id="alice", tenant_id=f"other_{os.getpid()}_{number}"))
+    def _opened(self, name: object) -> Any:
+        from docex import DocEX
+        from docex.context import UserContext
 
-    docex.close()
+        return DocEX(user_context=UserContext(user_id="alice", tenant_id=f"{name}_{os.getpid()}"))
 
-    def provision(number: int) -> float:
+    def add(self, count: int) -> float:
+        """Add so many documents, one by one."""
+        given = []
+        for number in range(self.added, self.added + count):
+            path = f"{self.directory}/in-{number}.txt"
+            with open(path, "wb") as file:
+                file.write((f"document {number} of a benchmark " * 40).encode()[:1024])
+            given.append((path, number))
+        self.added += count
         start = time.perf_counter()
-        one = opened(number)
+        for path, number in given:
+            self.basket.add(path, metadata={"number": number})
+        return time.perf_counter() - start
+
+    def listed(self) -> float:
+        """List all documents, which must be as many as were added."""
+        start = time.perf_counter()
+        found = self.basket.list_documents()
+        elapsed = time.perf_counter() - start
+        if len(found) != self.added:
+            raise RuntimeError(f"{len(found)} documents were listed, {self.added} added.")
+        return elapsed
+
+    def find(self, rounds: int) -> float:
+        """Find one document by its metadata; the median of some rounds."""
+        wanted = {"number": self.added // 2}
+        return timed(lambda: self.basket.find_documents_by_metadata(wanted), rounds)
+
+    def add_directory(self, count: int) -> float:
+        """Add a directory of so many files; only where a basket can."""
+        self.directories += 1
+        directory_of(f"directory-{self.directories}", count)
+        start = time.perf_counter()
+        self.basket.add_directory(f"directory-{self.directories}")
+        return time.perf_counter() - start
+
+    def search(self, words: str, rounds: int) -> float:
+        """Search the texts for the ten best; only where a basket can. The median of some rounds."""
+        return timed(lambda: self.basket.search(words), rounds)
+
+    def leave(self) -> float:
+        """Close the first tenant: the public package knows one at a time."""
+        self.docex.close()
+        return 0.0
+
+    def provision(self, number: int) -> float:
+        """Reach a new tenant for the first time."""
+        start = time.perf_counter()
+        one = self._opened(number)
         one.list_baskets()
         elapsed = time.perf_counter() - start
         one.close()
         return elapsed
 
-    figures["provision on first access (ms)"] = statistics.median(provision(n) for n in range(6)) * 1e3
-    switches = []
-    for turn in range(40):
-        start = time.perf_counter()
-        one = opened(turn % 6)
-        one.list_baskets()
-        one.close()
-        switches.append(time.perf_counter() - start)
-    figures["switch tenant and list its baskets (ms)"] = statistics.median(switches) * 1e3
-    print(json.dumps(figures))
+    def switch(self, rounds: int) -> float:
+        """Open a tenant after another, list its baskets and close it; the median of some rounds."""
+
+        def switch() -> None:
+            self.switched += 1
+            one = self._opened(self.switched % TENANTS)
+            one.list_baskets()
+            one.close()
+
+        return timed(switch, rounds)
+
+
+def main(target: str) -> None:
+    """Do what the lines of the input say, until it ends."""
+    logging.disable(logging.CRITICAL)  # a log line per statement is not what is compared
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever a package prints is no answer
+    load = Load(target)
+    for line in sys.stdin:
+        method, *arguments = json.loads(line)
+        print(json.dumps(getattr(load, method)(*arguments)), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], [int(size) for size in sys.argv[2:]])
+    main(sys.argv[1])
