@@ -175,8 +175,8 @@ def _section(targets: dict[str, str]) -> str:
         "30 x for directories, which go in as single files there, 20 x for switching tenants, 50 ms for full text.",
         "Floor: SQL alone on the same tables and a file for each document, without duplicates, events, quotas, full",
         "text or an audit trail; a directory's rows in one transaction, sent without waiting, and synced once; a",
-        f"tenant switched on a connection that is open. They take turns, {TURNS} or more; figures are the medians, and what",
-        "ours is better by is the median of the turns' ratios.",
+        f"tenant switched on a connection that is open. They take turns, {TURNS} or more; figures are the medians,",
+        "and what ours is better by is the median of the turns' ratios.",
         "",
     ]
     for name, target in targets.items():
