@@ -43,22 +43,19 @@ from tenantry.registry.journal import StepRecord
 from tenantry.registry.pasts import half_restored, operations_of
 from tenantry.registry.registry import Registry
 from tenantry.registry.tables import tables
+from tenantry.steps import Clock, Observer
 from tenantry.stores.base import Site, Store
 from tenantry.stores.faults import cause
 from tenantry.tenant import Tenant, TenantStatus
-from tenantry.tracing import span
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 logger = logging.getLogger(__name__)
 
-STEPS = ("reserve", "create", "migrate", "seed", "verify", "activate")
 YOUNG = 0.5  # seconds for which a provisioning that holds no lock is not taken for an interrupted one
 PAUSE = 0.05  # seconds between two looks at a tenant that another process is making
 ENSURE_PATIENCE = 300.0  # seconds after which waiting for it is an error
-
-Observer = Callable[[str, str], None]  # called with the slug and the step that begins now
 
 
 @dataclass(frozen=True)
@@ -111,40 +108,6 @@ class Pool(Protocol):
         """Have what was taken replaced; does not wait for it."""
 
 
-class _Clock:
-    """The steps of one operation as they happen."""
-
-    def __init__(self, slug: str, observers: Sequence[Observer]) -> None:
-        self.slug = slug
-        self.step = STEPS[0]
-        self.records: list[StepRecord] = []
-        self._observers = observers
-        self._started: float | None = None
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        self.step = step
-        for observe in self._observers:
-            observe(self.slug, step)
-        start = self._started = time.perf_counter()
-        try:
-            with span(f"tenant.{step}", self.slug):
-                yield
-        except BaseException as error:
-            self.records.append(StepRecord(step, time.perf_counter() - start, "failed", cause(error)))
-            raise
-        finally:
-            self._started = None
-        self.records.append(StepRecord(step, time.perf_counter() - start))
-        logger.debug("step done", extra={"tenant": self.slug, "step": step, "seconds": self.records[-1].seconds})
-
-    def so_far(self) -> list[StepRecord]:
-        """The steps that are done, and the one that is done once this is written."""
-        if self._started is None:
-            return self.records
-        return [*self.records, StepRecord(self.step, time.perf_counter() - self._started)]
-
-
 class Provisioner:
     """The operations on one tenant, for one application. ``observers`` are told of every step before it begins."""
 
@@ -179,7 +142,7 @@ class Provisioner:
         """
         parsed = self.store.parse(slug)
         location = self.store.locate(parsed)
-        clock = _Clock(parsed.value, self.observers)
+        clock = Clock(parsed.value, self.observers)
         with self.store.lock(parsed.value, wait=False):
             asked: dict[str, Any] = {
                 "name": name,
@@ -237,7 +200,7 @@ class Provisioner:
             plan = self.planner.plan(None, head)
             if not plan.replayable:
                 return None
-            clock = _Clock(slug.value, ())  # observers are told once there is a place: without one this was no step
+            clock = Clock(slug.value, ())  # observers are told once there is a place: without one this was no step
             with clock("reserve"):
                 if self.store.exclusive and self.store.exists(location):
                     return None
@@ -337,7 +300,7 @@ class Provisioner:
                     raise
                 time.sleep(PAUSE)
 
-    def _build(self, tenant: Tenant, operation: str, options: Mapping[str, Any], clock: _Clock) -> Provisioned:
+    def _build(self, tenant: Tenant, operation: str, options: Mapping[str, Any], clock: Clock) -> Provisioned:
         """Everything after the record, as one: the place, its tables, its seeds and the status ``active``."""
         receipts: dict[str, str] = {}
         activated: list[Tenant] = []
@@ -369,7 +332,7 @@ class Provisioner:
         revision: str | None,
         options: Mapping[str, Any],
         receipts: dict[str, str],
-        clock: _Clock,
+        clock: Clock,
         activated: list[Tenant],
     ) -> None:
         """Seed, verify and activate a tenant whose tables stand."""
@@ -410,7 +373,7 @@ class Provisioner:
                 raise NotReady(tenant.slug, self.store.describe(tenant.location), table)
 
     @contextmanager
-    def _outcome(self, tenant: Tenant, operation: str, clock: _Clock, action: str) -> Iterator[None]:
+    def _outcome(self, tenant: Tenant, operation: str, clock: Clock, action: str) -> Iterator[None]:
         """Write the failure of an operation on the tenant's record; the error goes on."""
         try:
             yield
@@ -453,7 +416,7 @@ class Provisioner:
             raise RestoreUnfinished(slug)  # what would be made here is empty
         goal = self.planner.migrations.resolve(target)
         unfinished = tenant.status in (TenantStatus.PROVISIONING, TenantStatus.FAILED)
-        clock = _Clock(slug, self.observers)
+        clock = Clock(slug, self.observers)
         if goal != self.planner.migrations.head() and not self.store.exists(tenant.location):
             raise StoreMissing(slug, self.store.kind, self.store.describe(tenant.location))
         status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
@@ -495,7 +458,7 @@ class Provisioner:
         """
         tenant = self._workable(slug)
         goal = self.planner.migrations.resolve(target)
-        clock = _Clock(slug, self.observers)
+        clock = Clock(slug, self.observers)
         with self.store.lock(slug, wait=False):
             operation = self.registry.open_operation(tenant, "downgrade", wait=False)
             with self._outcome(tenant, operation, clock, "tenant.downgrade"):
@@ -519,7 +482,7 @@ class Provisioner:
         self,
         tenant: Tenant,
         operation: str,
-        clock: _Clock,
+        clock: Clock,
         connection: sa.Connection | None,
         *,
         action: str = "tenant.migrate",
@@ -547,7 +510,7 @@ class Provisioner:
         with self.store.lock(slug, wait=False):
             status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
             operation = self.registry.open_operation(tenant, "activate", status=status, wait=False)
-            with self._outcome(tenant, operation, _Clock(slug, ()), "tenant.activate"):
+            with self._outcome(tenant, operation, Clock(slug, ()), "tenant.activate"):
                 active = self.registry.activate(
                     tenant,
                     operation,

@@ -19,10 +19,11 @@ from tenantry.migrations import apply, online
 from tenantry.migrations.directory import HEAD, Migrations, RevisionInfo
 from tenantry.migrations.planner import Planner
 from tenantry.migrations.window import Window
-from tenantry.provisioning import Activation, Observer, Provisioned, Provisioner, Seed
+from tenantry.provisioning import Activation, Provisioned, Provisioner, Seed
 from tenantry.registry import actor
 from tenantry.registry.journal import Operation
 from tenantry.registry.registry import Registry
+from tenantry.steps import Observer
 from tenantry.stores.base import Store
 from tenantry.stores.faults import faults
 from tenantry.tenant import Tenant, TenantStatus

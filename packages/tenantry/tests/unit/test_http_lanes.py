@@ -31,7 +31,7 @@ async def test_work_beyond_the_bound_is_refused_at_once_and_the_rest_is_done(gat
     before = time.perf_counter()
     with pytest.raises(TooBusy) as refused:
         await lane.run(lambda: True)
-    assert time.perf_counter() - before < 0.5
+    assert time.perf_counter() - before < 5
     assert refused.value.retry_after == 7
 
     gate.set()
@@ -65,7 +65,10 @@ async def test_work_that_takes_too_long_goes_on_and_its_place_is_not_given_away(
         await lane.run(lambda: None)
     gate.set()
     assert ended.wait(5)
-    await asyncio.sleep(0.1)
+    for _ in range(500):
+        if not lane.taken:
+            break
+        await asyncio.sleep(0.01)
     assert await lane.run(lambda: 2) == 2
 
 

@@ -124,7 +124,7 @@ async def test_registry_is_not_waited_for_in_the_event_loop(tenants: House) -> N
     read = tenancy.registry.get
 
     def slowly(slug: str) -> object:
-        time.sleep(0.3)
+        time.sleep(1)
         return read(slug)
 
     tenancy.registry.get = slowly  # type: ignore[assignment, method-assign]
@@ -139,7 +139,7 @@ async def test_registry_is_not_waited_for_in_the_event_loop(tenants: House) -> N
         await asyncio.sleep(0.005)
         longest, before = max(longest, time.monotonic() - before), time.monotonic()
     await working
-    assert longest < 0.25
+    assert longest < 0.8
 
 
 async def stuck(house: House, slug: str, started: asyncio.Event) -> None:
