@@ -22,11 +22,11 @@ from benchmarks.documents_load import TENANTS
 
 LOAD = Path(__file__).with_name("documents_load.py")
 PUBLIC = "DOCEX_PUBLIC_PYTHON"
-SIZES = (0, 5000, 9800)  # documents that are there when adding is timed
+SIZES = (0, 5000, 9000)  # documents that are there when adding is timed
 LISTED = 10_000
 MANY = 100_000  # documents, of which there are so many only where directories can be added
 TURNS = 5
-ADDS, FINDS, SWITCHES, DIRECTORY = 40, 20, 12, 800  # of a turn
+ADDS, FINDS, SWITCHES, DIRECTORY = 150, 20, 12, 800  # of a turn
 OURS, THEIRS, FLOOR = "ours", "public package", "floor"
 
 Turn = Callable[..., float]  # a method of Load or Floor and its arguments; seconds
