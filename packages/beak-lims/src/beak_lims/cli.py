@@ -124,7 +124,7 @@ def provision(
     ] = [],  # noqa: B006 - Typer makes a new list of it
     seed_scopes: Annotated[
         list[str], typer.Option("--seed", help="Scopes to seed with commas: core, clinical. Default: none.")
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006 - as above
     no_seed: Annotated[bool, typer.Option("--no-seed", help="Seed no scope, as by default.")] = False,
 ) -> None:
     """Make a new tenant, ready to use: its schema, its organisation and its first laboratory."""
@@ -202,7 +202,7 @@ def server_run(
     port: PortOption = 8000,
     workers: WorkersOption = 1,
     trusted_hosts: TrustedHostOption = [],  # noqa: B006 - Typer makes a new list of it
-    trusted_proxies: TrustedProxyOption = [],  # noqa: B006
+    trusted_proxies: TrustedProxyOption = [],  # noqa: B006 - as above
 ) -> None:
     """Serve the laboratories below /api/v1, and the platform's doors below /api/v1/platform."""
     serve_platform(

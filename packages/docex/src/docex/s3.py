@@ -45,8 +45,8 @@ class S3Fault(DocexError):
 def client(account: S3Account, *, needed_by: str, extra: str = "storage-s3") -> Any:
     """A client of boto3's. Connects to nothing yet. :raises ExtraMissing: boto3 is not installed."""
     try:
-        import boto3  # type: ignore[import-untyped]
-        from botocore.config import Config  # type: ignore[import-untyped]
+        import boto3  # type: ignore[import-untyped]  # it has no types
+        from botocore.config import Config  # type: ignore[import-untyped]  # it has no types
     except ImportError as error:
         raise ExtraMissing(needed_by, extra) from error
     # A session of its own: boto3's default one is not made for threads.
@@ -72,7 +72,7 @@ def client(account: S3Account, *, needed_by: str, extra: str = "storage-s3") -> 
 
 def transfer() -> Any:
     """How large objects travel."""
-    from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]
+    from boto3.s3.transfer import TransferConfig  # type: ignore[import-untyped]  # it has no types
 
     return TransferConfig(
         multipart_threshold=MULTIPART, multipart_chunksize=MULTIPART, max_concurrency=PARTS_AT_ONCE, use_threads=True
@@ -88,8 +88,8 @@ def encryption(kind: str | None, key_id: str | None) -> dict[str, str]:
 @contextmanager
 def s3_faults() -> Iterator[None]:
     """Turn boto3's errors into one kind. :raises S3Fault: the server said no, or could not be reached."""
-    from boto3.exceptions import Boto3Error  # type: ignore[import-untyped]
-    from botocore.exceptions import (  # type: ignore[import-untyped]
+    from boto3.exceptions import Boto3Error  # type: ignore[import-untyped]  # it has no types
+    from botocore.exceptions import (  # type: ignore[import-untyped]  # it has no types
         BotoCoreError,
         ClientError,
         ConnectionError,

@@ -51,7 +51,7 @@ def carry(function: Callable[P, T]) -> Callable[P, T]:
             finally:
                 scope.end(begun)
 
-        return work  # type: ignore[return-value]
+        return work  # type: ignore[return-value]  # a coroutine function again
     return functools.partial(_run, slug, function)
 
 
@@ -89,7 +89,7 @@ def connect_celery() -> None:
     chord - goes out for its tenant. A job run in place (``task_always_eager``, ``apply()``) is part of the code that
     calls it. Calling this again changes nothing.
     """
-    from celery import signals  # type: ignore[import-untyped]
+    from celery import signals  # type: ignore[import-untyped]  # it has no types
 
     for signal, receiver in (
         (signals.before_task_publish, _put),

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,7 +43,7 @@ from tenantry.registry.journal import StepRecord
 from tenantry.registry.pasts import half_restored, operations_of
 from tenantry.registry.registry import Registry
 from tenantry.registry.tables import tables
-from tenantry.steps import Clock, Observer
+from tenantry.steps import Clock, Observer, outcome
 from tenantry.stores.base import Site, Store
 from tenantry.stores.faults import cause
 from tenantry.tenant import Tenant, TenantStatus
@@ -305,7 +305,7 @@ class Provisioner:
         receipts: dict[str, str] = {}
         activated: list[Tenant] = []
         migrations = self.planner.migrations
-        with self._outcome(tenant, operation, clock, "tenant.provision"):
+        with outcome(self.registry, tenant, operation, clock, "tenant.provision"):
             # Compiled before the site holds a connection: compiling takes others, and a pool must not run dry of them.
             clock.step = "migrate"  # a revision that fails in it is a failure of this step
             plan = self.planner.plan(None, migrations.head())
@@ -372,31 +372,6 @@ class Provisioner:
             if not site.has_table(table):
                 raise NotReady(tenant.slug, self.store.describe(tenant.location), table)
 
-    @contextmanager
-    def _outcome(self, tenant: Tenant, operation: str, clock: Clock, action: str) -> Iterator[None]:
-        """Write the failure of an operation on the tenant's record; the error goes on."""
-        try:
-            yield
-        except TenantBusy:
-            raise  # another process took the tenant over; its record is no longer ours to write
-        except BaseException as error:
-            text = str(error) if isinstance(error, TenancyError) else cause(error)
-            logger.warning("operation failed", extra={"tenant": tenant.slug, "step": clock.step, "action": action})
-            # When the database is gone the record cannot be written either; it stays as it was, and `migrate` resumes
-            # it.
-            with suppress(TenancyError):
-                self.registry.fail(
-                    tenant,
-                    operation,
-                    step=clock.step,
-                    error=text or type(error).__name__,
-                    steps=clock.records,
-                    action=action,
-                )
-                if isinstance(error, TenancyError):
-                    error.recorded = True
-            raise
-
     # -- changing
 
     def migrate(self, slug: str, target: str = HEAD) -> Provisioned:
@@ -427,7 +402,7 @@ class Provisioner:
                 return self._build(tenant, operation, options or self.registry.options(tenant), clock)
             receipts: dict[str, str] = {}
             activated: list[Tenant] = []
-            with self._outcome(tenant, operation, clock, "tenant.migrate"):
+            with outcome(self.registry, tenant, operation, clock, "tenant.migrate"):
                 with clock("migrate"):
                     before = self._bring(tenant, operation, goal)
                 with self.store.change(tenant) as site:
@@ -461,7 +436,7 @@ class Provisioner:
         clock = Clock(slug, self.observers)
         with self.store.lock(slug, wait=False):
             operation = self.registry.open_operation(tenant, "downgrade", wait=False)
-            with self._outcome(tenant, operation, clock, "tenant.downgrade"):
+            with outcome(self.registry, tenant, operation, clock, "tenant.downgrade"):
                 with clock("migrate"):
                     self._bring(tenant, operation, goal)
                 self._finish(tenant, operation, clock, None, action="tenant.downgrade")
@@ -510,7 +485,7 @@ class Provisioner:
         with self.store.lock(slug, wait=False):
             status = TenantStatus.PROVISIONING if tenant.status is TenantStatus.FAILED else None
             operation = self.registry.open_operation(tenant, "activate", status=status, wait=False)
-            with self._outcome(tenant, operation, Clock(slug, ()), "tenant.activate"):
+            with outcome(self.registry, tenant, operation, Clock(slug, ()), "tenant.activate"):
                 active = self.registry.activate(
                     tenant,
                     operation,

@@ -141,7 +141,7 @@ def add_crud(router: LabRouter, noun: Noun) -> None:
     add = router.add_api_route
     add(
         noun.path,
-        typed(listing, f"list_{plural}", {**door("READ"), **many}, list[schemas.row]),  # type: ignore[name-defined]
+        typed(listing, f"list_{plural}", {**door("READ"), **many}, list[schemas.row]),  # type: ignore[name-defined]  # made
         methods=["GET"],
         responses=LISTED,
         summary=f"The rows of {noun.name}, page by page",
@@ -242,7 +242,8 @@ def _filters(noun: Noun) -> dict[str, Any]:
 
 
 def _columns(noun: Noun) -> list[Column[Any]]:
-    return [c for c in noun.model.__table__.columns if c.name not in KEPT and c.name not in noun.hidden]  # type: ignore[misc]
+    columns: Any = noun.model.__table__.columns
+    return [column for column in columns if column.name not in KEPT and column.name not in noun.hidden]
 
 
 def _kind(column: Column[Any]) -> Any:
@@ -318,6 +319,6 @@ def typed(function: Callable[..., Any], name: str, parameters: Mapping[str, Any]
         annotation, default = annotation if isinstance(annotation, tuple) else (annotation, inspect.Parameter.empty)
         kind = inspect.Parameter.KEYWORD_ONLY
         listed.append(inspect.Parameter(key, kind, default=default, annotation=annotation))
-    named.__signature__ = inspect.Signature(listed, return_annotation=returns)  # type: ignore[attr-defined]
+    named.__signature__ = inspect.Signature(listed, return_annotation=returns)  # type: ignore[attr-defined]  # inspect reads it
     named.__name__ = named.__qualname__ = name
     return named

@@ -217,7 +217,7 @@ def permit(action: str, target: str, *more: tuple[str, str]) -> Entrance:
     ) -> Work:
         return _work(request, wanted, laboratory)
 
-    entrance.wanted = wanted  # type: ignore[attr-defined]
+    entrance.wanted = wanted  # type: ignore[attr-defined]  # a mark of our own
     return entrance
 
 
@@ -237,7 +237,7 @@ def permit_once(action: str, target: str, *more: tuple[str, str]) -> Entrance:
             work.once = Once.of(idempotency_key, url.path.encode(), url.query.encode(), await request.body())
         return work
 
-    entrance.wanted = wanted  # type: ignore[attr-defined]
+    entrance.wanted = wanted  # type: ignore[attr-defined]  # a mark of our own
     return entrance
 
 

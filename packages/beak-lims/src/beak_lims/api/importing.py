@@ -8,6 +8,7 @@ named by their codes instead of their uids.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def import_csv(
     reports: list[RowReport] = []
     whole = session.begin_nested()
     for group in groups:
-        reports += _tried(session, group, lambda group=group: work[kind](session, context, group))  # type: ignore[misc]
+        reports += _tried(session, group, functools.partial(work[kind], session, context, group))
     refused = sum(report.outcome is Outcome.REFUSED for report in reports)
     if refused and not partial:
         whole.rollback()

@@ -29,7 +29,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 def long_running(endpoint: Endpoint) -> Endpoint:
     """Mark a route whose work takes longer than a reader would wait, such as a file's: it has threads of its own."""
-    endpoint.long_running = True  # type: ignore[attr-defined]
+    endpoint.long_running = True  # type: ignore[attr-defined]  # a mark of our own
     return endpoint
 
 
@@ -84,6 +84,6 @@ def _in_one_hop(
         work.long_running, work.module = long, module
         return await work.served.run(work, functools.partial(endpoint, **given), answer, status)
 
-    routed.__signature__ = signature  # type: ignore[attr-defined]
+    routed.__signature__ = signature  # type: ignore[attr-defined]  # which inspect reads
     del routed.__wrapped__  # its annotations are texts of another module
     return routed

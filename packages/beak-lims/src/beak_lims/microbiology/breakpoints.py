@@ -149,7 +149,7 @@ class Preference:
     @classmethod
     def for_site(cls, site: str, **rest: object) -> Preference:
         """This site first, and the general ones where nothing is told for it."""
-        return cls(sites=(site, *GENERAL_SITES), **rest)  # type: ignore[arg-type]
+        return cls(sites=(site, *GENERAL_SITES), **rest)  # type: ignore[arg-type]  # fields by name
 
 
 @dataclass(frozen=True, slots=True)

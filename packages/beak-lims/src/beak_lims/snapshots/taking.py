@@ -180,4 +180,4 @@ def note_versions(
         for version in versions
     ]
     if rows:
-        session.execute(insert(Snapshot.__table__), rows)  # type: ignore[arg-type]
+        session.execute(insert(Snapshot.__table__), rows)  # type: ignore[arg-type]  # a Table

@@ -125,7 +125,7 @@ def word_to_text(source: Path, target: Path, config: Mapping[str, Any]) -> dict[
     import docx
     from docx.opc.exceptions import PackageNotFoundError
     from docx.table import Table
-    from lxml.etree import XMLSyntaxError  # type: ignore[import-untyped]
+    from lxml.etree import XMLSyntaxError  # type: ignore[import-untyped]  # it has no types
 
     try:
         document = docx.Document(str(source))

@@ -276,7 +276,7 @@ async def _repeated(work: Callable[[_Use], Awaitable[str]], use: _Use) -> str:
                 raise
             logger.info("attempt %d of %d failed: %s", use.attempts, use.config.retry_count + 1, error)
         # Not all at once: whoever was away would be overrun when it comes back.
-        await asyncio.sleep(min(delay, LONGEST_DELAY) * random.uniform(0.5, 1.0))  # noqa: S311
+        await asyncio.sleep(min(delay, LONGEST_DELAY) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
         delay *= 2
 
 

@@ -134,7 +134,7 @@ class SFTPTransporter(BaseTransporter):
         config, ssh = self._config, self._ssh
         expected = config.host_key
 
-        class Client(ssh.SSHClient):  # type: ignore[misc,name-defined,unused-ignore]
+        class Client(ssh.SSHClient):  # type: ignore[misc,name-defined,unused-ignore]  # loaded late
             """Compares the server's key with a fingerprint, when that is what is known of it."""
 
             def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
@@ -147,7 +147,7 @@ class SFTPTransporter(BaseTransporter):
             options["client_keys"] = None
         if config.password is not None:
             options["password"] = clear(config.password)
-        return await self._within(  # type: ignore[no-any-return]
+        return await self._within(  # type: ignore[no-any-return]  # asyncssh is loaded late
             ssh.connect(
                 config.host,
                 config.port,

@@ -126,7 +126,7 @@ def unpack(provider: TenantFiles, tenant: Tenant, chunks: Iterator[bytes], path:
             except NameRejected as error:
                 raise ArchiveForeign(path) from error
             provider.write(tenant, name, content)
-            tar.members.clear()  # type: ignore[attr-defined]
+            tar.members.clear()  # type: ignore[attr-defined]  # the same
 
 
 class _Pieces:

@@ -17,7 +17,7 @@ from tenantry.archive.fence import remove_place
 from tenantry.archive.files import TenantFiles, unpack
 from tenantry.archive.manifest import Manifest
 from tenantry.archive.saving import opened, verify
-from tenantry.archive.work import Observer, Work
+from tenantry.archive.work import Work
 from tenantry.errors import ArchiveUnfit, StatusRefused, StoreExists, TenantExists, UnknownRevision
 from tenantry.migrations import apply
 from tenantry.migrations.plan import Plan
@@ -25,6 +25,7 @@ from tenantry.provisioning import Provisioner
 from tenantry.registry import journal
 from tenantry.registry.pasts import half_restored
 from tenantry.registry.registry import Reservation
+from tenantry.steps import Observer
 from tenantry.stores.base import Site
 from tenantry.tenant import Tenant, TenantStatus
 

@@ -135,7 +135,7 @@ def build() -> typer.Typer:
         port: PortOption = 8000,
         workers: WorkersOption = 1,
         trusted_hosts: TrustedHostOption = [],  # noqa: B006 - Typer makes a new list of it
-        trusted_proxies: TrustedProxyOption = [],  # noqa: B006
+        trusted_proxies: TrustedProxyOption = [],  # noqa: B006 - as above
     ) -> None:
         """Serve the platform over HTTP: people, tenants, audit."""
         if application is not None:

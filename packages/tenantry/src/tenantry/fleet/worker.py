@@ -171,12 +171,12 @@ def main() -> None:
     os.dup2(2, 1)  # what a revision prints is no answer
     tasks = sys.stdin.buffer
     # Written by the parent of this process, over a pipe that nobody else holds.
-    setting: Setting = pickle.load(tasks)  # noqa: S301
+    setting: Setting = pickle.load(tasks)  # noqa: S301 - from our parent
     sys.path[:] = setting.path
     worker = Worker(setting)
     while True:
         try:
-            tenant: Tenant = pickle.load(tasks)  # noqa: S301
+            tenant: Tenant = pickle.load(tasks)  # noqa: S301 - from our parent
         except EOFError:
             return
         try:

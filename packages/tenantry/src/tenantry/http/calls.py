@@ -186,7 +186,7 @@ class Call:
                 if not change.recorded:
                     details = {**change.details, "request": self.request_id}
                     platform.tenancy.registry.audit(change.name, _slug(change.slug), details=details)
-        except Exception as error:
+        except Exception as error:  # whatever refused it is written down, and goes on
             # What the engine wrote down itself is not written twice.
             if isinstance(error, TenancyError) and not error.recorded:
                 self.note(change, error, principal)

@@ -66,7 +66,7 @@ class Edge:
             if not host_allowed(scope["headers"], self.settings.trusted_hosts):
                 raise HostRejected()
             await self.app(scope, await self._body(scope, receive), answer)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it becomes an answer here, and nowhere else
             if answer.status is not None:
                 raise  # part of the answer is out, or its reader is too slow: the server closes the connection
             await self._fail(error, scope, receive, answer)

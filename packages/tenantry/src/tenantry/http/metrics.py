@@ -76,7 +76,7 @@ class Metrics:
         counted = self._registry
         if os.environ.get(SHARED):
             counted = CollectorRegistry()
-            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]  # its library has not typed it
         present = CollectorRegistry()
         present.register(_Tenants(tenants))
         return generate_latest(counted) + generate_latest(present)

@@ -184,7 +184,7 @@ class Migrations:
         try:
             if target is not None and self._ancestors(target).issuperset(heads):
                 return self.scripts._upgrade_revs(target, heads)  # type: ignore[arg-type]  # what alembic.command itself calls
-            return self.scripts._downgrade_revs(target or BASE, heads)  # type: ignore[arg-type]
+            return self.scripts._downgrade_revs(target or BASE, heads)  # type: ignore[arg-type]  # the same
         except (CommandError, RevisionError) as error:
             reason = f"there is no way from {', '.join(heads) or BASE} to {target or BASE}: {str(error).rstrip('.')}."
             raise RevisionsRejected(self.directory, reason) from error

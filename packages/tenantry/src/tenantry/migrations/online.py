@@ -84,7 +84,7 @@ def run(
             finally:
                 sa.event.remove(connection, "before_cursor_execute", _without_concurrently)
 
-        context.autocommit_block = inline  # type: ignore[method-assign]
+        context.autocommit_block = inline  # type: ignore[method-assign]  # of this run alone
         environment.run_migrations()
 
 

@@ -145,7 +145,7 @@ class Requests(ControlPlane):
         )
 
 
-def _cipher(key: str, salt: bytes):  # type: ignore[no-untyped-def]
+def _cipher(key: str, salt: bytes):  # type: ignore[no-untyped-def]  # of a class that is loaded late
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF

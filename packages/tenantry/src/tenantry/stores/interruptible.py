@@ -29,7 +29,7 @@ class InterruptibleConnection(aiosqlite.Connection):
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
-            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite's own
         except asyncio.CancelledError:
             self._abandoned = True
             self._interrupt(asyncio.get_running_loop())

@@ -118,7 +118,7 @@ def _add() -> None:
             "/laboratories",
             list_laboratories,
             {"lab": Reading, "page": Paged},
-            list[one.row],  # type: ignore[name-defined]
+            list[one.row],  # type: ignore[name-defined]  # a class that was made
             "One's own laboratories",
         ),
         ("POST", "/laboratories", create_laboratory, {"lab": Making} | body(one.new), one.row, "Make a laboratory"),

@@ -50,13 +50,13 @@ class PatientChange(Incoming):
 
     first_name: Name = None  # type: ignore[assignment]  # absent is not null: it may be left out, not emptied
     middle_name: Name | None = None
-    last_name: Name = None  # type: ignore[assignment]
+    last_name: Name = None  # type: ignore[assignment]  # the same
     gender: Gender = Gender.UNKNOWN
     date_of_birth: date | None = None
     age_dob_estimated: bool = False
     age: Years | None = None
-    client_uid: Reference = None  # type: ignore[assignment]
-    client_patient_id: Name = None  # type: ignore[assignment]
+    client_uid: Reference = None  # type: ignore[assignment]  # the same
+    client_patient_id: Name = None  # type: ignore[assignment]  # the same
     mobile_phone: Phone | None = None
     home_phone: Phone | None = None
     email: Email | None = None

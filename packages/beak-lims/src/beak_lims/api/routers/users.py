@@ -53,9 +53,9 @@ class UserChange(Incoming):
     """What is to change; the rest stays."""
 
     first_name: Name = None  # type: ignore[assignment]  # absent is not null: it may be left out, not emptied
-    last_name: Name = None  # type: ignore[assignment]
-    email: Email = None  # type: ignore[assignment]
-    user_name: Name = None  # type: ignore[assignment]
+    last_name: Name = None  # type: ignore[assignment]  # the same
+    email: Email = None  # type: ignore[assignment]  # the same
+    user_name: Name = None  # type: ignore[assignment]  # the same
     mobile_phone: Phone | None = None
     business_phone: Phone | None = None
     is_superuser: bool = False

@@ -69,7 +69,7 @@ def tenant_routes(provisioning: Provisioning, summary: Summary) -> APIRouter:
 
     @router.get(
         "/tenants",
-        response_model=list[summary.body],  # type: ignore[name-defined]
+        response_model=list[summary.body],  # type: ignore[name-defined]  # a class that was made
         responses=declared(401, 403) | {200: {"headers": NEXT_HEADERS}},
         summary="List tenants",
     )
