@@ -7,15 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from docex.errors import ContentMissing, DocumentNotFound, StorageError
 from docex.models.records import DocumentRecord
-from docex.services.details import moment
+from docex.services.details import moment, number, unpacked
 
 if TYPE_CHECKING:
     from docex.docbasket import DocBasket
-    from docex.services.details import Row
+    from docex.services.details import Packed, Row
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,14 @@ class Document:
 
     def __init__(self, basket: DocBasket, details: Row) -> None:
         self._basket = basket
-        self._known = details  # taken apart when it is asked for: of thousands that are listed, most never are
+        self._known: Sequence[Any] = details  # unpacked when it is asked for: of thousands, most never are
+
+    def _values(self) -> Sequence[Any]:
+        known = self._known
+        if len(known) == 3:
+            row = cast("Packed", known)
+            known = self._known = unpacked(row) or self._basket.documents.by_columns(row)
+        return known
 
     @property
     def id(self) -> str:
@@ -55,53 +62,54 @@ class Document:
     @property
     def path(self) -> str:
         """The readable name of its content in its basket."""
-        value: str = self._known[2]
+        value: str = self._values()[2]
         return value
 
     @property
     def content_type(self) -> str | None:
         """Its media type."""
-        value: str | None = self._known[3]
+        value: str | None = self._values()[3]
         return value
 
     @property
     def document_type(self) -> str:
         """What it was added as, such as ``file``."""
-        value: str = self._known[4]
+        value: str = self._values()[4]
         return value
 
     @property
     def size(self) -> int:
         """Of its content, in bytes."""
-        value: int = self._known[5]
+        value: int = number(self._values()[5])
         return value
 
     @property
     def checksum(self) -> str:
         """SHA-256 of its content, hexadecimal."""
-        value: str = self._known[6]
+        value: str = self._values()[6]
         return value
 
     @property
     def status(self) -> str:
         """Where its work stands, such as ``RECEIVED``."""
-        value: str = self._known[7]
+        value: str = self._values()[7]
         return value
 
     @status.setter
     def status(self, status: str) -> None:
         """What this object tells from now on; see :meth:`set_status`."""
-        self._known = (*self._known[:7], status, *self._known[8:])
+        values = self._values()
+        self._known = (*values[:7], status, *values[8:])
 
     @property
     def created_at(self) -> datetime:
         """When it was added, in UTC."""
-        return moment(self._known[8])
+        return moment(self._values()[8])
 
     @property
     def updated_at(self) -> datetime:
         """When it was changed last, in UTC."""
-        return moment(self._known[9])
+        return moment(self._values()[9])
 
     def __repr__(self) -> str:
         return f"<Document {self.id} {self.name!r}>"

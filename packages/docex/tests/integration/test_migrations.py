@@ -63,7 +63,9 @@ INDEXES = {
 }
 # ix_document_listed, which SQLite alone has.
 LISTED = (
-    "basket_id,created_at DESC, id DESC, name, path, content_type, document_type, size, checksum, status, updated_at"
+    "basket_id,created_at, id, name, path || char(31) || coalesce(CAST(content_type AS TEXT), char(31)) || char(31)"
+    " || document_type || char(31) || coalesce(CAST(size AS TEXT), char(31)) || char(31) || checksum || char(31)"
+    " || status || char(31) || created_at || char(31) || updated_at, status, document_type, size"
 )
 
 

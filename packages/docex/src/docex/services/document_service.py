@@ -32,7 +32,7 @@ from docex.models.tables import (
 )
 from docex.services import audit, content_service, cursors, texts, usage_service
 from docex.services.asking import ORDERS, Made, asked, in_basket
-from docex.services.details import DETAILS, Details, Row, read
+from docex.services.details import DETAILS, Details, Packed, Row, by_columns, read, read_some
 from docex.services.duplicates import Duplicates
 from docex.services.listing import checked, paged
 from docex.services.metadata_service import Sought
@@ -211,6 +211,17 @@ class DocumentService(Duplicates):
                 offset=offset,
             )
 
+    def by_columns(self, row: Packed) -> Sequence[Any]:
+        """The details of a document whose row :meth:`asked` gave, where that row cannot tell them.
+
+        :raises DocumentNotFound: it was removed.
+        """
+        with self._db.connection() as connection:
+            values = by_columns(connection, row)
+        if values is None:
+            raise DocumentNotFound(row[0])
+        return values
+
     def page(
         self,
         *where: ColumnElement[bool],
@@ -259,9 +270,8 @@ class DocumentService(Duplicates):
     ) -> builtins.list[dict[str, Any]]:
         """The same as :meth:`list` with some columns only; times as ISO 8601 text."""
         access.check(self._db, access.READ)
-        query = select(*(_document.c[name] for name in names)).where(self._here(few), *where)
         query = paged(
-            query,
+            self._query(*where, few=few),
             ORDERS,
             order_by=order_by,
             order_desc=order_desc,
@@ -269,13 +279,8 @@ class DocumentService(Duplicates):
             offset=offset,
             last=DocumentRow.id,
         )
-        times = {name for name in names if name in ("created_at", "updated_at")}
         with self._db.connection() as connection:
-            found = [dict(zip(names, row, strict=True)) for row in connection.execute(query).all()]
-        for row in found:
-            for name in times:
-                row[name] = row[name].isoformat()
-        return found
+            return read_some(connection, query, names)
 
     def count(self, *where: ColumnElement[bool], few: bool = False) -> int:
         """How many of the basket's documents meet the conditions."""

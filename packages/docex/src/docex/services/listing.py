@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import BindParameter, Select
+from sqlalchemy import BindParameter, Select, SQLColumnExpression
 from sqlalchemy.orm import InstrumentedAttribute
 
 
@@ -17,7 +17,7 @@ def paged(
     order_desc: bool,
     limit: int | BindParameter[int] | None,
     offset: int | BindParameter[int] | None,
-    last: InstrumentedAttribute[str],
+    last: SQLColumnExpression[str],
 ) -> Select[*tuple[Any, ...]]:
     """The query in an order and cut to a page. An order that is not offered means newest first.
 
