@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.documents_floor import Floor
@@ -54,8 +54,9 @@ def package(interpreter: str, target: str) -> Iterator[Turn]:
         given, answers = process.stdin, process.stdout
 
         def turn(*asked: object) -> float:
-            given.write(json.dumps(asked) + "\n")
-            given.flush()
+            with suppress(BrokenPipeError):  # it has ended, and its errors say why
+                given.write(json.dumps(asked) + "\n")
+                given.flush()
             answer = answers.readline()
             if not answer:
                 errors.seek(0)
@@ -65,7 +66,8 @@ def package(interpreter: str, target: str) -> Iterator[Turn]:
         try:
             yield turn
         finally:
-            given.close()
+            with suppress(BrokenPipeError):
+                given.close()
 
 
 def taken(turns: dict[str, Turn], *asked: object, each: int = 1, rounds: int = TURNS) -> Times:
