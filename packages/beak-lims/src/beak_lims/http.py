@@ -5,7 +5,6 @@ Built from the settings once a worker process, by ``beak-lims server run``.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from tenantry import Tenancy
     from tenantry.http.settings import HttpSettings
     from tenantry.tenant import Tenant
-
-COLLECT = (50_000, 20, 20)  # objects more than went until the young are looked through; how often the older ones
 
 
 Industry = Literal[
@@ -119,13 +116,7 @@ def served() -> ASGIApp:
     from beak_lims.tenancy import tenancy
     from tenantry.cli.serving import served_settings
 
-    made = whole(tenancy(), served_settings())
-    # What is loaded by now stays, so no collection need look at it; and one request makes so many objects that Python
-    # would look for garbage among them some hundred times, and through all that the process holds every few requests.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
-    return made
+    return whole(tenancy(), served_settings())
 
 
 def laboratories(doors: Doors) -> None:

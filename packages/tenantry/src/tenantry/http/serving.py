@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import socket
@@ -28,6 +29,7 @@ KEEP_ALIVE = 5  # seconds a connection may be idle between two requests
 GRACE = 30  # seconds that requests at work are given when the server stops
 MAX_CONNECTIONS = 1000  # of one worker
 BACKLOG = 1024
+COLLECT = (50_000, 20, 20)  # objects more than went until the young are looked through; how often the older ones
 LOG = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -110,12 +112,25 @@ class GuardedProtocol(HttpToolsProtocol):
             raise HeadTooLarge(self._head)
 
 
+class _Config(uvicorn.Config):
+    """Loads an application, in the process that serves it."""
+
+    def load(self) -> None:
+        super().load()
+        # What is loaded by now stays, so no collection need look at it; and one request makes so many objects that
+        # Python would look for garbage among them some hundred times, and through all that the process holds every
+        # few requests.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECT)
+
+
 def serve(factory: str, *, host: str, port: int, workers: int = 1) -> None:
     """Serve until told to stop. ``factory``: ``module:function`` that returns the application.
 
     :raises DeclarationError: the address cannot be listened on.
     """
-    config = uvicorn.Config(
+    config = _Config(
         factory,
         factory=True,
         host=host,
