@@ -7,13 +7,12 @@ permission). Nothing connects before the first request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +25,7 @@ from tenantry.errors import TenancyError, TokenRefused
 from tenantry.http.app import PREFIX as PLATFORM
 from tenantry.http.edge import Edge, Observe
 from tenantry.http.middleware import TenantMiddleware
-from tenantry.http.problems import Problem
+from tenantry.http.problems import describe
 from tenantry.http.resolution import HEADER, HeaderResolver, SubdomainResolver, TokenResolver
 from tenantry.http.settings import HttpSettings
 
@@ -85,7 +84,7 @@ def lims_app(
     app.add_middleware(TenantMiddleware, tenancy=tenancy, resolvers=resolvers, required=(PREFIX,), public=PUBLIC)
     app.add_middleware(OneRequest)
     app.add_middleware(Edge, settings=settings, observe=observe or (lambda scope, status, seconds: None))
-    _describe(app)
+    describe(app)
     return app
 
 
@@ -137,20 +136,3 @@ class Whole:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _describe(app: FastAPI) -> None:
-    """Have OpenAPI know the problem document, which no route names as its model, and drop FastAPI's own error model."""
-    original: Callable[..., dict[str, Any]] = get_openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = original(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            schemas = made.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema()
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it

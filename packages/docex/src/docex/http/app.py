@@ -7,11 +7,9 @@ the command line, not here: they name places on the server and its network.
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope
 
@@ -25,8 +23,8 @@ from docex.http.problems import as_problem
 from docex.http.streams import MAX_UPLOAD
 from tenantry.errors import TenancyError
 from tenantry.http.edge import Edge
-from tenantry.http.problems import Problem
 from tenantry.http.problems import as_problem as as_engine_problem
+from tenantry.http.problems import describe
 from tenantry.http.settings import HttpSettings
 
 PREFIX = "/api/v1"
@@ -75,7 +73,7 @@ def docex_app(settings: HttpSettings | None = None) -> FastAPI:
     for kind in (TenancyError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, as_engine_problem)
     app.add_middleware(DocexEdge, settings=settings or HttpSettings(), observe=lambda scope, status, seconds: None)
-    _describe(app)
+    describe(app)
     return app
 
 
@@ -89,19 +87,3 @@ def _is_upload(scope: Scope) -> bool:
     """Whether the body is a content."""
     path, method = str(scope["path"]), str(scope["method"])
     return (method == "PUT" and path.endswith("/content")) or (method == "POST" and path.endswith("/documents"))
-
-
-def _describe(app: FastAPI) -> None:
-    """Have OpenAPI know the problem document, and drop FastAPI's own error model."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            schemas = made.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema()
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it

@@ -189,19 +189,7 @@ class S3Storage:
 
     @cached_property
     def _client(self) -> Any:
-        settings = self._settings
-        secret, token = settings.secret_key, settings.session_token
-        account = S3Account(
-            region=settings.region,
-            endpoint_url=settings.endpoint_url,
-            access_key=settings.access_key,
-            secret_key=None if secret is None else secret.get_secret_value(),
-            session_token=None if token is None else token.get_secret_value(),
-            attempts=settings.max_retries + 1,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-        )
-        return shared_client(account)
+        return shared_client(account(self._settings))
 
     @property
     def _encryption(self) -> dict[str, str]:
@@ -321,18 +309,33 @@ class _Object(io.RawIOBase):
             self._body = None
 
 
+def account(settings: S3Settings) -> S3Account:
+    """The server that is configured, and who we are to it."""
+    secret, token = settings.secret_key, settings.session_token
+    return S3Account(
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        access_key=settings.access_key,
+        secret_key=None if secret is None else secret.get_secret_value(),
+        session_token=None if token is None else token.get_secret_value(),
+        attempts=settings.max_retries + 1,
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+    )
+
+
 _clients: dict[tuple[int, S3Account], Any] = {}
 
 
-def shared_client(account: S3Account) -> Any:
+def shared_client(whose: S3Account) -> Any:
     """One client per process and account: making one takes longer than using it, and threads may share it."""
-    key = (os.getpid(), account)
+    key = (os.getpid(), whose)
     with _guard:
         if key not in _clients:
             try:
-                _clients[key] = client(account, needed_by="A storage of type s3")
+                _clients[key] = client(whose, needed_by="A storage of type s3")
             except S3Fault as error:
-                raise StorageError(account.endpoint_url or "s3", f"{error.reason}.") from error
+                raise StorageError(whose.endpoint_url or "s3", f"{error.reason}.") from error
         return _clients[key]
 
 

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from docex.config.settings import S3Settings, problems
 from docex.errors import ConfigurationError, FileMissing, KeyRejected, StorageError
-from docex.s3 import S3Account, S3Fault, client, encryption, s3_faults, transfer
+from docex.s3 import S3Fault, client, encryption, s3_faults, transfer
 from docex.storage.abstract_storage import AbstractStorage, Content, stream_of
-from docex.storage.s3 import bucket_name
+from docex.storage.s3 import account, bucket_name
 
 EXPIRES = 3600  # seconds that an address is good for by default
 
@@ -157,19 +157,7 @@ class S3Storage(AbstractStorage):
 
     @cached_property
     def _client(self) -> Any:
-        settings = self._settings
-        secret, token = settings.secret_key, settings.session_token
-        account = S3Account(
-            region=settings.region,
-            endpoint_url=settings.endpoint_url,
-            access_key=settings.access_key,
-            secret_key=None if secret is None else secret.get_secret_value(),
-            session_token=None if token is None else token.get_secret_value(),
-            attempts=settings.max_retries + 1,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-        )
-        return client(account, needed_by="a storage of type 's3'")
+        return client(account(self._settings), needed_by="a storage of type 's3'")
 
     @property
     def _encryption(self) -> dict[str, str]:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 import tenantry
 from tenantry.errors import TenancyError
 from tenantry.http.edge import Edge
 from tenantry.http.platform import Platform, Provisioning, Summary
-from tenantry.http.problems import Problem, as_problem
+from tenantry.http.problems import as_problem, describe
 from tenantry.http.routes.audit import audit_routes
 from tenantry.http.routes.people import people_routes
 from tenantry.http.routes.server import server_routes
@@ -96,7 +95,7 @@ def platform_app(
     for kind in (TenancyError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, as_problem)
     app.add_middleware(Edge, settings=settings, observe=platform.metrics.observe)
-    _describe(app)
+    describe(app)
     return app
 
 
@@ -113,19 +112,3 @@ def mount_platform(app: FastAPI, tenancy: Tenancy, *, prefix: str = PREFIX, **gi
 
     app.router.lifespan_context = lifespan
     return platform
-
-
-def _describe(app: FastAPI) -> None:
-    """Have OpenAPI know the problem document, which no route names as its model, and drop FastAPI's own error model."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            schemas = made.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema()
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation has it
