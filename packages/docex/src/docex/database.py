@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -22,6 +23,7 @@ from docex.db.statements import Statements
 from docex.errors import ClosedError, DatabaseError, TenantRequired
 from docex.settling import settle, settle_all
 from docex.sqlite_files import tune
+from docex.storage.saved import PLACES, place_of, with_place
 from docex.tenancy import close_all, ensure, existing, postgres_url, tenancy_for, tenant_errors, tenants
 from tenantry import Migrations, Tenancy, scope
 from tenantry.errors import StoreError, StoreMissing, TenancyError
@@ -63,6 +65,9 @@ class Database(Protocol):
 
         ``large``: much will be written, so a SQLite file gets it from its log a moment later.
         """
+
+    def remember(self, storage_config: Mapping[str, Any]) -> None:
+        """Have the tenant's record name where a basket keeps its contents, for what is done with the whole tenant."""
 
     def close(self) -> None:
         """Refuse further sessions. Connections are shared with other objects and stay with their pool."""
@@ -166,6 +171,15 @@ class TenantDatabase(_Work):
             if write:
                 _settle(engine, later=large)
 
+    def remember(self, storage_config: Mapping[str, Any]) -> None:
+        """See :class:`Database`."""
+        place = place_of(storage_config)
+        with tenant_errors(self._id):
+            if place is None or place in self._tenancy.directory.tenant(self._id).attributes.get(PLACES, ()):
+                return
+            change = partial(with_place, place=place)
+            self._tenancy.change_attributes(self._id, change, action="documents.place", details=place)
+
     def _missing(self, place: str) -> TenancyError:
         """What it means that a table is not there. Said after a failure, so it may cost a look."""
         location = self._tenancy.get(self._id).location
@@ -186,6 +200,9 @@ class SingleDatabase(_Work):
         self._place = _place(settings)
         with tenant_errors(""), faults(self._place):
             self._engines = _opened(settings)
+
+    def remember(self, storage_config: Mapping[str, Any]) -> None:
+        """See :class:`Database`. There is no tenant."""
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[Session]:

@@ -61,6 +61,7 @@ class Moving:
         target = storage_for(self._settings, self.db.tenant_id, config)
         if target.place == basket.storage.place:
             raise StorageError(basket.get_basket_path(), "the basket is kept there already.")
+        self.db.remember(config)
         _Move(self.db, basket, config, target).run()
         moved = self.get_basket(basket_id)
         if moved is None:

@@ -124,7 +124,7 @@ def _declare(settings: Settings) -> Tenancy:
     files: list[TenantFiles] = [DocumentContents(storage_base(settings))]
     if bucket.bucket or bucket.bucket_application:
         files.append(BucketContents(bucket))
-    files.append(OwnPlaces(settings, store))
+    files.append(OwnPlaces(settings))
     return Tenancy(store, MIGRATIONS, readiness=("docbasket", "document"), files=files)
 
 

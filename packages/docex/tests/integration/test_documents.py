@@ -406,7 +406,16 @@ def test_a_basket_may_have_a_storage_path_of_its_own(docex: DocEX, anywhere: Any
     found = docex.get_basket(basket.id)
     assert found is not None
     assert found.list_documents()[0].get_content() == b"one"
-    for wrong in ({"type": "s3"}, {"bucket": "x"}, {"path": 3}):
+    # That of all baskets is none of its own: under two names, one basket would remove what the other counts.
+    same = docex.create_basket("same", storage_config={"type": "filesystem", "path": "storage/docex"})
+    assert "path" not in same.storage_config
+    other = docex.create_basket("other").add(b"two", name="b.txt")
+    assert same.add(b"two", name="b.txt").get_content() == other.get_content()
+    same.delete()
+    assert docex.fsck(older_than=0, mend=True).findings == []
+    assert other.get_content() == b"two"
+    among = [{"path": "storage/docex/globex"}] if docex.db.tenant_id else []
+    for wrong in ({"type": "s3"}, {"bucket": "x"}, {"path": 3}, *among):
         with pytest.raises(ConfigurationError):
             docex.create_basket("wrong", storage_config=wrong)
     assert docex.get_basket(basket_name="wrong") is None

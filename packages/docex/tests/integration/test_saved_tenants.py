@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import shutil
 from typing import Any
 
@@ -10,7 +12,7 @@ import boto3
 import pytest
 
 from docex.config.docex_config import DocEXConfig
-from docex.storage.saved import BucketContents
+from docex.storage.saved import BucketContents, OwnPlaces
 from docex.tenancy import configured
 from tenantry.errors import StoreError
 
@@ -47,6 +49,49 @@ def test_documents_are_saved_restored_renamed_and_deleted_with_their_tenant(anyw
     tenancy.archive.archive("new-corp", to=tmp_path / "archives")
     tenancy.archive.delete("new-corp", confirm="new-corp")
     assert not (place.directory / "storage" / "docex" / "new-corp").exists()
+    assert not (tmp_path / "elsewhere" / "new-corp").exists()
+
+
+def test_what_baskets_keep_in_places_of_their_own_goes_with_their_tenant(anywhere, tmp_path) -> None:
+    place = anywhere.setup()
+    docex = place.docex(provision=True)
+    own = docex.create_basket("own", storage_config={"type": "filesystem", "path": str(tmp_path / "own")})
+    moved = docex.create_basket("moved")
+    inside = docex.create_basket("inside", storage_config={"path": str(place.directory / "storage" / "docex")})
+    kept = {basket.name: basket.add(b"\0" + basket.name.encode(), name="a.bin").id for basket in (own, moved, inside)}
+    docex.move_basket(moved.id, {"type": "filesystem", "path": str(tmp_path / "moved")})
+    others = tmp_path / "own" / "acme-corp" / own.folder / "of somebody else.txt"
+    others.write_text("not DocEX's")
+
+    def check(tenant: str) -> None:
+        opened = place.docex(tenant)
+        for name, document in kept.items():
+            assert opened.basket(name).get_document(document).get_content() == b"\0" + name.encode()
+        opened.fsck(older_than=0, verify=True, mend=True)
+        assert opened.fsck(older_than=0, verify=True).clean
+
+    def files(directory: str, tenant: str) -> list[str]:
+        return [path.name for path in (tmp_path / directory / tenant).rglob("*") if path.is_file()]
+
+    tenancy = configured()
+    saved = tenancy.archive.backup("acme-corp", to=tmp_path / "backups")
+    told = [(entry.provider, entry.files) for entry in saved.manifest.files]
+    assert told == [("documents", 1), ("own-places", 2)]  # the third basket names the directory of all
+    tenancy.archive.restore(saved.path, slug="copied")
+    check("copied")
+    assert tenancy.archive.archive("acme-corp", to=tmp_path / "archives")
+    assert files("own", "acme-corp") == ["of somebody else.txt"]
+    assert files("moved", "acme-corp") == []
+    tenancy.archive.rename("acme-corp", "new-corp")
+    tenancy.archive.unarchive("new-corp")
+    check("new-corp")
+    check("copied")
+    for tenant in ("new-corp", "copied"):
+        tenancy.archive.archive(tenant, to=tmp_path / "archives")
+        tenancy.archive.delete(tenant, confirm=tenant)
+        assert not (tmp_path / "moved" / tenant).exists()
+    assert not (tmp_path / "own" / "copied").exists()
+    assert files("own", "new-corp") == ["of somebody else.txt"]
 
 
 def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere, s3_url, tmp_path) -> None:
@@ -73,9 +118,10 @@ def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere,
     tenancy = configured()
     saved = tenancy.archive.backup("acme-corp", to=tmp_path / "backups")
     told = [(entry.provider, entry.files) for entry in saved.manifest.files]
-    assert told == [("documents", 0), ("bucket", 2), ("own-places", 0)]
+    assert told == [("documents", 0), ("bucket", 2), ("own-places", 1)]
     tenancy.archive.restore(saved.path, slug="copied")
     assert read("copied") == [b"Dear all", large]
+    assert place.docex("copied").basket("own").list_documents()[0].get_content() == b"my own"
     # The copy's contents are its own: what one removes, the other keeps; the same bytes are known again.
     copied = place.docex("copied").basket("papers")
     again = copied.add(place.file("again.txt", b"Dear all"))
@@ -97,6 +143,35 @@ def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere,
     assert place.docex("new-corp").basket("own").list_documents()[0].get_content() == b"my own"
     tenancy.archive.archive("new-corp", to=tmp_path / "archives")
     tenancy.archive.delete("new-corp", confirm="new-corp")
-    assert [key.split("/")[2] for key in keys("new-corp")] == ["own", "own"]  # it stays in its place
+    assert keys("new-corp") == []
     with pytest.raises(StoreError, match=f"s3://{name}/copied/live/content/ab/abcd"):
         files.open(tenancy.get("copied"), "content/ab/abcd")
+
+
+def test_what_a_killed_removal_left_in_a_place_is_removed_by_the_next(installation: Any, monkeypatch: Any) -> None:
+    place = installation.setup()
+    own = place.directory / "own"
+    basket = place.docex(provision=True).create_basket("own", storage_config={"type": "filesystem", "path": str(own)})
+    for number in range(4):
+        basket.add(f"{number}".encode(), name=f"{number}.txt")
+    files, tenant = OwnPlaces(DocEXConfig().validate()), configured().get("acme-corp")
+    unlink, left = os.unlink, 8
+    while left:
+        steps = iter([True, False])
+
+        def killed(path: Any, steps: Any = steps, **options: Any) -> None:
+            if not next(steps):
+                raise KeyboardInterrupt
+            unlink(path, **options)
+
+        monkeypatch.setattr(os, "unlink", killed)
+        with contextlib.suppress(KeyboardInterrupt):
+            files.remove(tenant)
+        monkeypatch.undo()
+        there = [path for path in own.rglob("*") if path.is_file()]
+        contents = {path.stat().st_ino for path in there if "content" in path.parts}
+        assert {path.stat().st_ino for path in there} == contents  # no path alone, which would stay for ever
+        assert len(there) == left - 1
+        left -= 1
+    files.remove(tenant)
+    assert not (own / "acme-corp").exists()

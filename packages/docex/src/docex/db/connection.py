@@ -6,7 +6,9 @@ tables without tenants, or the tenant where the configuration makes tenants on f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -108,6 +110,10 @@ class Database(Statements):
     def connection(self, *, write: bool = False, large: bool = False) -> AbstractContextManager[sa.Connection]:
         """The same without an ORM session."""
         return self._present.connection(write=write, large=large)
+
+    def remember(self, storage_config: Mapping[str, Any]) -> None:
+        """Have the tenant's record name where a basket keeps its contents."""
+        self._present.remember(storage_config)
 
     def close(self) -> None:
         """Refuse further sessions. Connections are shared with other objects and stay with their pool."""

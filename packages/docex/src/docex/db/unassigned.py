@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -54,6 +55,10 @@ class Unassigned:
     def connection(self, *, write: bool = False, large: bool = False) -> AbstractContextManager[sa.Connection]:
         """:raises TenantRequired: always."""
         return self._refuse()
+
+    def remember(self, storage_config: Mapping[str, Any]) -> None:
+        """:raises TenantRequired: always."""
+        self._refuse()
 
     def close(self) -> None:
         """There is nothing to close."""

@@ -79,6 +79,7 @@ class DocBasketService:
             created_by=self._db.user_id,
             updated_by=self._db.user_id,
         )
+        self._db.remember(storage_config)  # before the basket is there: nothing of it may be forgotten
         with self._db.session(write=True) as session:
             session.add(row)
             try:

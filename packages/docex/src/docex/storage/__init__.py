@@ -20,7 +20,10 @@ __all__ = ["new_storage_config", "storage_base", "storage_for"]
 
 
 def storage_for(settings: Settings, tenant_id: str | None, config: Mapping[str, Any]) -> Storage:
-    """The storage that a basket's ``storage_config`` names. Connects to nothing and makes nothing."""
+    """The storage that a basket's ``storage_config`` names. Connects to nothing and makes nothing.
+
+    :raises ConfigurationError: the directory for everybody is now the one that the basket names for itself.
+    """
     if config.get("type") == "s3":
         from docex.storage.s3 import S3Storage, basket_settings  # S3's library is loaded where it is used
 
@@ -31,6 +34,8 @@ def storage_for(settings: Settings, tenant_id: str | None, config: Mapping[str, 
     if path is None:
         return FilesystemStorage(storage_base(settings), tenant_id)
     base = os.path.abspath(os.path.expanduser(path))
+    if base == str(storage_base(settings)):
+        raise ConfigurationError("storage.filesystem.path", f"{base} is a basket's own directory; name another one.")
     return FilesystemStorage(Path(base), tenant_id, f"filesystem:{base}"[:255])
 
 
@@ -39,7 +44,7 @@ def new_storage_config(settings: Settings, given: Mapping[str, Any] | None) -> d
 
     For S3 the bucket is recorded too: a configuration that names another one later is for new baskets.
 
-    :raises ConfigurationError: something else was given.
+    :raises ConfigurationError: something else was given, or a directory among those of the tenants.
     """
     config = {"type": settings.storage.type, **(given or {})}
     if config["type"] == "s3":
@@ -48,9 +53,19 @@ def new_storage_config(settings: Settings, given: Mapping[str, Any] | None) -> d
         raise ConfigurationError("storage_config", f"type {config['type']!r} is not known; use 'filesystem' or 's3'.")
     if set(config) - {"type", "path"} or not isinstance(config.get("path", ""), str):
         raise ConfigurationError("storage_config", "expected {'type': 'filesystem', 'path': '...'}.")
-    if "path" in config:  # the same one from wherever it is used later
-        config["path"] = os.path.abspath(os.path.expanduser(config["path"]))
-    return config
+    own = config.pop("path", None)
+    return config if own is None else {**config, **_of_directory(settings, own)}
+
+
+def _of_directory(settings: Settings, given: str) -> dict[str, Any]:
+    path = os.path.abspath(os.path.expanduser(given))  # the same one from wherever it is used later
+    real, base = os.path.realpath(path), os.path.realpath(storage_base(settings))
+    if real == base:
+        return {}  # under two names for one place, a basket would remove what another one counts
+    if settings.by_tenant and real.startswith(f"{base}/"):
+        reason = f"path {path!r} is in {base}, where each directory is a tenant's; name one outside of it, or none."
+        raise ConfigurationError("storage_config", reason)
+    return {"path": path}
 
 
 def _of_s3(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:

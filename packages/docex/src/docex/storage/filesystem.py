@@ -154,7 +154,8 @@ class FilesystemStorage:
     def links(self, folder: str) -> Iterator[str]:
         """See :class:`~docex.storage.base.Storage`."""
         for entry in _scan(self._path(folder)):
-            if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+            # Under another name people may have put something there.
+            if _KEY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 yield f"{folder}/{entry.name}"
 
     def sweep(self, older_than: float) -> list[str]:

@@ -1,25 +1,23 @@
 """The contents of a tenant's documents as files that are saved, restored, moved and removed together with the tenant.
 
-Of the configured directory and of the configured bucket. Contents in a directory or a bucket that a basket names for
-itself follow a tenant that is called otherwise, and otherwise stay where they are: they are not in a backup, and not
-removed with the tenant; while it is archived they cannot be found, and keep its old name. Readable paths are links to
-contents, or copies of them, and are not saved; ``docex fsck --mend`` makes those that are missing.
+Of the configured directory, of the configured bucket, and of every directory and bucket that a basket names for
+itself. Those stand in the tenant's record, for its rows are gone before its files are, and come back after them.
+Readable paths are links to contents, or copies of them, and are not saved; ``docex fsck --mend`` makes those that are
+missing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
-
-from sqlalchemy import select
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from docex.errors import StorageError
-from docex.models.tables import BasketRow
 from docex.storage import storage_for
 from docex.storage.filesystem import FilesystemStorage
 from tenantry.archive import FolderFiles, Kept
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
     from docex.config.settings import S3Settings, Settings
     from docex.storage.base import Storage
     from docex.storage.s3 import S3Storage
-    from tenantry.stores.base import Store
 
 AT_ONCE = 8  # objects that are moved or removed
+PLACES = "storage_places"  # the attribute of a tenant that names where its baskets keep contents
 
 
 class DocumentContents(FolderFiles):
@@ -92,43 +90,84 @@ class BucketContents:
         return S3Storage(self._settings, tenant.slug)
 
 
+def place_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a basket's ``storage_config`` says about where its contents are; None: where the configuration says."""
+    named = {key: config[key] for key in ("type", "path", "s3") if key in config}
+    return named if len(named) > 1 else None
+
+
+def with_place(attributes: Mapping[str, Any], place: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The attributes of a tenant one of whose baskets keeps its contents in that place."""
+    known = attributes.get(PLACES, [])
+    return attributes if place in known else {**attributes, PLACES: [*known, place]}
+
+
 class OwnPlaces:
-    """Contents in directories and buckets that baskets name for themselves. They are only moved."""
+    """Contents in directories and buckets that baskets name for themselves, and the tenant's record with them.
+
+    A path begins with a word for the place, which is the same whatever the tenant is called.
+    """
 
     name = "own-places"
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = store
 
     def list(self, tenant: Tenant) -> Iterator[Kept]:
-        """None."""
-        return iter(())
+        """Every content once."""
+        for word, storage in self._storages(tenant).items():
+            with _as_store_error():
+                for content in sorted(storage.contents(), key=lambda content: content.key):
+                    yield Kept(f"{word}/{content.key}", content.size)
 
     def open(self, tenant: Tenant, path: str) -> IO[bytes]:
-        """:raises StoreError: there is none."""
-        raise StoreError(path, "contents in a place of a basket's own are not saved with their tenant.")
+        """One of them."""
+        storage, key = self._found(tenant, path)
+        with _as_store_error():
+            return cast(IO[bytes], _Coming(storage.open(key)))
 
     def write(self, tenant: Tenant, path: str, content: IO[bytes]) -> None:
-        """:raises StoreError: nothing was saved, so nothing can come back."""
-        raise StoreError(path, "contents in a place of a basket's own are not saved with their tenant.")
+        """Keep a content; it is there whole or not at all."""
+        storage, key = self._found(tenant, path)
+        with _as_store_error(), storage.receive(cast(BinaryIO, content), path) as received:
+            storage.publish([(received, key)])
 
     def move(self, tenant: Tenant, to: Tenant) -> None:
         """Move what the tenant's baskets have elsewhere to the tenant's new name there."""
-        if not self._store.exists(to.location):
-            return
-        with self._store.engine(to).connect() as connection:
-            configs = connection.execute(select(BasketRow.storage_config)).scalars().all()
-        places: dict[str, tuple[Storage, Storage]] = {}
-        for config in configs:
-            source = storage_for(self._settings, tenant.slug, config)
-            places.setdefault(source.place, (source, storage_for(self._settings, to.slug, config)))
+        targets = self._storages(to)
         with _as_store_error():
-            for source, target in places.values():
-                _moved(source, target)
+            for word, storage in self._storages(tenant).items():
+                _moved(storage, targets[word])
 
     def remove(self, tenant: Tenant) -> None:
-        """Nothing: they stay where they are."""
+        """Remove the contents and the readable paths to them; what others put into a directory stays."""
+        with _as_store_error():
+            for storage in self._storages(tenant).values():
+                _removed(storage)
+
+    def _storages(self, tenant: Tenant) -> dict[str, Storage]:
+        default = self._default(tenant)
+        found: dict[str, Storage] = {}
+        for place in tenant.attributes.get(PLACES, ()):
+            storage = storage_for(self._settings, tenant.slug, place)
+            if storage.place not in default:
+                found[hashlib.sha256(storage.place.encode()).hexdigest()[:16]] = storage
+        return found
+
+    def _default(self, tenant: Tenant) -> set[str]:
+        """The places that are configured, whose contents are saved by themselves."""
+        found = {"filesystem"}
+        s3 = self._settings.storage.s3
+        if s3.bucket or s3.bucket_application:
+            found.add(storage_for(self._settings, tenant.slug, {"type": "s3"}).place)
+        return found
+
+    def _found(self, tenant: Tenant, path: str) -> tuple[Storage, str]:
+        word, _, key = path.partition("/")
+        storage = self._storages(tenant).get(word)
+        if storage is None:
+            raise StoreError(path, "it is of a place that the tenant's record does not name.")
+        return storage, key
 
 
 def _moved(source: Storage, target: Storage) -> None:
@@ -147,6 +186,33 @@ def _moved(source: Storage, target: Storage) -> None:
             keys = list(one.keys())
             list(pool.map(lambda key: one.copy_to(other, key), keys))
             list(pool.map(one.delete, keys))
+
+
+def _removed(storage: Storage) -> None:
+    """Remove the contents of one tenant's part of a place, and the readable paths to them."""
+    if not isinstance(storage, FilesystemStorage):
+        bucket = cast("S3Storage", storage)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(bucket.delete, bucket.keys()))
+        return
+    storage.sweep(0)
+    keys = {_inode(storage.root / content.key): content.key for content in storage.contents()}
+    # First the paths that lead to contents: after a kill, a path alone would not be known for one.
+    for directory, _, names in os.walk(storage.root):
+        for path in (Path(directory, name) for name in names):
+            found = keys.get(_inode(path))
+            if found is not None and path != storage.root / found:
+                path.unlink()
+    for key in keys.values():
+        storage.delete(key)
+    for directory, _, _ in os.walk(storage.root, topdown=False):
+        with suppress(OSError):  # it holds what is not ours
+            os.rmdir(directory)
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat(follow_symlinks=False)
+    return found.st_dev, found.st_ino
 
 
 class _Coming(io.RawIOBase):
@@ -176,3 +242,5 @@ def _as_store_error() -> Iterator[None]:
         raise StoreError(*error.args) from error
     except FileNotFoundError as error:
         raise StoreError(str(error), "it was removed while it was read.") from error
+    except OSError as error:
+        raise StoreError(str(error.filename), f"{error.strerror}.") from error
