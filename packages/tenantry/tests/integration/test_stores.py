@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tenantry.errors import (
     TenantBusy,
     TenantExists,
 )
+from tenantry.stores.opening import engine_for
 from tenantry.tenant import Tenant
 
 TABLE = ("CREATE TABLE note (id integer PRIMARY KEY, body text)", ())
@@ -412,3 +415,20 @@ def test_many_tables_are_removed_in_batches(place, store, acme) -> None:
     make(store, acme, *((f"CREATE TABLE t{number} (id integer PRIMARY KEY)", ()) for number in range(count)))
     store.remove(acme)
     assert place.physical() == set()
+
+
+def test_a_file_with_another_journal_is_opened_when_its_writer_is_done(tmp_path: Path) -> None:
+    """As files are that other programs made: SQLite refuses at once to change the journal of one that is written."""
+    path = tmp_path / "made.db"
+    with contextlib.closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)) as other:
+        other.execute("CREATE TABLE note (id)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO note VALUES (1)")
+        done = threading.Timer(0.3, other.execute, ["COMMIT"])
+        done.start()
+        engine = engine_for(path, begin="BEGIN", foreign_keys=True)
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+            assert connection.exec_driver_sql("SELECT id FROM note").scalar_one() == 1
+        done.join()
+        engine.dispose()

@@ -5,7 +5,9 @@ Knows files, not tenants: which file is whose is the store's to say.
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -52,7 +54,7 @@ def prepare(engine: sa.Engine, *, begin: str, foreign_keys: bool, confined: bool
         driver.isolation_level = None
         cursor = driver.cursor()
         cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
-        cursor.execute(f"PRAGMA journal_mode = {journal}")
+        _keep_journal(cursor, journal)
         cursor.close()
         if confined:
             confine(driver)
@@ -60,6 +62,21 @@ def prepare(engine: sa.Engine, *, begin: str, foreign_keys: bool, confined: bool
     @sa.event.listens_for(engine, "begin")
     def start(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
+
+
+def _keep_journal(cursor: Any, journal: str) -> None:
+    """Have the file keep its journal so. Where it kept another, SQLite refuses at once while others open the file too,
+    however long it is to wait: two who each wait for the other to let go would wait for ever.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            cursor.execute(f"PRAGMA journal_mode = {journal}")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - not a secret
 
 
 def confine(driver: Any) -> None:
