@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from docex.errors import DatabaseError, DocexError, StorageError, TenantError
@@ -43,21 +44,23 @@ class Worker:
     def __init__(self, tenants: Iterable[DocEX]) -> None:
         self._tenants = list(tenants)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._stopping = threading.Event()
+        # To stop. An event would not do: a signal's handler that sets one while it is being looked at waits for ever.
+        self._asked: SimpleQueue[None] = SimpleQueue()
         self.drained = Drained()
 
     def stop(self) -> None:
         """Have :meth:`run` return when the event that is worked on is finished. May be called by a signal's handler."""
-        self._stopping.set()
+        self._asked.put(None)
 
     def run(self, *, once: bool = False, interval: float = 1.0) -> Drained:
         """Work until stopped, or with ``once`` until nothing is pending. ``interval``: seconds between two looks."""
-        while not self._stopping.is_set():
+        while self._asked.empty():
             worked = [self._one(docex) for docex in self._tenants]  # one event each, so that none waits for another
             if not any(worked):
                 if once:
                     break
-                self._stopping.wait(interval)
+                with suppress(Empty):
+                    self._asked.put(self._asked.get(timeout=interval))
         return self.drained
 
     def _one(self, docex: DocEX) -> bool:

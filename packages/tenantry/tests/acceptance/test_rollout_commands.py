@@ -66,7 +66,7 @@ def test_a_deploy_is_paused_by_a_signal_and_resumed(notes: Path) -> None:
     out, err = begun.communicate(timeout=60)
     assert begun.returncode == 1
     assert "Pausing: the tenants in hand are finished." in err
-    assert "paused" in out
+    assert "paused" in out, err
     listed = json.loads(run(notes, "rollout", "list", "--json").stdout)
     assert [rollout["status"] for rollout in listed] == ["paused"]
     assert listed[0]["counts"]["pending"] >= 3
@@ -83,3 +83,27 @@ def test_options_that_make_no_sense_together_are_wrong_usage(notes: Path) -> Non
     assert "--all for every one" in run(notes, "tenant", "migrate", "--all", "--slug", "acme1", code=2).stderr
     assert "go with --all" in run(notes, "tenant", "migrate", "--slug", "acme1", "--dry-run", code=2).stderr
     assert "such as 5, or 2%" in run(notes, "tenant", "migrate", "--all", "--max-failures", "some", code=1).stderr
+
+
+def test_a_signal_in_the_middle_of_a_line_pauses_all_the_same(tmp_path: Path) -> None:
+    """The stream that is being written to refuses a second writer, which the signal's handler would be."""
+    script = """
+import io, os, signal, sys
+from tenantry.cli.fleet import watching
+
+class Interrupted(io.RawIOBase):
+    def writable(self):
+        return True
+    def write(self, text):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return len(text)
+
+with watching(as_json=True) as (watcher, stop):
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(Interrupted()), line_buffering=True)
+    print("5 tenants.", file=sys.stderr)
+    sys.stderr = sys.__stderr__
+    print(stop())
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True\n", done.stderr
+    assert done.stderr.count("Pausing") == 1

@@ -6,11 +6,12 @@ pauses; a second one stops at once, and each tenant is whole all the same.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tenantry.tenancy import Tenancy
 
 PAUSE = 2.0  # seconds between two lines of progress where there is no terminal
+STDERR = 2  # the descriptor
 JOBS = 4  # as tenantry.fleet.fleet has it, which is not loaded for --help
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -223,7 +225,9 @@ def watching(as_json: bool) -> Iterator[tuple[Watcher, Callable[[], bool]]]:
         asked.append(number)
         if len(asked) > 1:
             raise KeyboardInterrupt
-        say("Pausing: the tenants in hand are finished. Once more to stop at once.")
+        with suppress(OSError):  # nobody listens any more
+            # Past the stream, in the middle of whose work this may be: it refuses to be written to twice at once.
+            os.write(STDERR, b"Pausing: the tenants in hand are finished. Once more to stop at once.\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
