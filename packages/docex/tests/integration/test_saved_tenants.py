@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 from typing import Any
 
@@ -15,6 +16,7 @@ from docex.config.docex_config import DocEXConfig
 from docex.storage.saved import BucketContents, OwnPlaces
 from docex.tenancy import configured
 from tenantry.errors import StoreError
+from tenantry.tenant import TenantStatus
 
 
 @pytest.fixture
@@ -92,6 +94,37 @@ def test_what_baskets_keep_in_places_of_their_own_goes_with_their_tenant(anywher
         assert not (tmp_path / "moved" / tenant).exists()
     assert not (tmp_path / "own" / "copied").exists()
     assert files("own", "new-corp") == ["of somebody else.txt"]
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["a basket's own", "configured"])
+def test_tenant_whose_directory_is_not_mounted_is_neither_saved_nor_renamed(anywhere, tmp_path, own) -> None:
+    place = anywhere.setup()
+    config = {"type": "filesystem", "path": str(tmp_path / "own")} if own else None
+    basket = place.docex(provision=True).create_basket("papers", storage_config=config)
+    kept = [basket.add(content, name="a.bin") for content in (b"\0one", b"\0two")]
+    mounted = tmp_path / "own" if own else place.directory / "storage" / "docex"
+    mounted.rename(tmp_path / "elsewhere")
+    tenancy = configured()
+    said = re.escape(f"Store {mounted}/acme-corp/content: the directory is not there, and 2 contents of documents")
+    for work in (
+        lambda: tenancy.archive.backup("acme-corp", to=tmp_path / "saved"),
+        lambda: tenancy.archive.archive("acme-corp", to=tmp_path / "saved"),
+        lambda: tenancy.archive.rename("acme-corp", "new-corp"),
+    ):
+        with pytest.raises(StoreError, match=said):
+            work()
+        assert tenancy.get("acme-corp").status is TenantStatus.ACTIVE
+        assert list((tmp_path / "saved").glob("*.*")) == []
+    (tmp_path / "elsewhere").rename(mounted)
+    saved = tenancy.archive.backup("acme-corp", to=tmp_path / "saved")
+    assert sum(entry.files for entry in saved.manifest.files) == 2
+    assert tenancy.archive.rename("acme-corp", "new-corp").slug == "new-corp"
+    basket = place.docex("new-corp").basket("papers")
+    assert [basket.get_document(each.id).get_content() for each in kept] == [b"\0one", b"\0two"]
+    shutil.rmtree(mounted / "new-corp")  # lost for good
+    for each in kept:
+        basket.delete_document(each.id)
+    assert tenancy.archive.backup("new-corp", to=tmp_path / "saved")
 
 
 def test_contents_in_the_bucket_are_saved_restored_renamed_and_deleted(anywhere, s3_url, tmp_path) -> None:

@@ -17,20 +17,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
+from sqlalchemy import func, inspect, select
+
 from docex.errors import StorageError
+from docex.models.holdings import ContentRow
+from docex.models.tables import table_of
 from docex.storage import storage_for
-from docex.storage.filesystem import FilesystemStorage
+from docex.storage.filesystem import CONTENT, FilesystemStorage
 from tenantry.archive import FolderFiles, Kept
 from tenantry.errors import StoreError
 from tenantry.tenant import Tenant
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from docex.config.settings import S3Settings, Settings
     from docex.storage.base import Storage
     from docex.storage.s3 import S3Storage
 
 AT_ONCE = 8  # objects that are moved or removed
 PLACES = "storage_places"  # the attribute of a tenant that names where its baskets keep contents
+
+_content = table_of(ContentRow)
 
 
 class DocumentContents(FolderFiles):
@@ -39,6 +47,10 @@ class DocumentContents(FolderFiles):
     def __init__(self, base: Path) -> None:
         super().__init__("documents", lambda tenant: base / tenant.slug)
         self._base = base
+
+    def check(self, tenant: Tenant, connection: Connection) -> None:
+        """See :class:`~tenantry.archive.TenantFiles`."""
+        _check(FilesystemStorage(self._base, tenant.slug), connection)
 
     def list(self, tenant: Tenant) -> Iterator[Kept]:
         """Every content once."""
@@ -54,6 +66,9 @@ class BucketContents:
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
+
+    def check(self, tenant: Tenant, connection: Connection) -> None:
+        """Nothing: a bucket that cannot be reached is an error of whatever is done with it."""
 
     def list(self, tenant: Tenant) -> Iterator[Kept]:
         """Every content once. S3 lists keys in their order."""
@@ -113,6 +128,11 @@ class OwnPlaces:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def check(self, tenant: Tenant, connection: Connection) -> None:
+        """See :class:`~tenantry.archive.TenantFiles`."""
+        for storage in self._storages(tenant).values():
+            _check(storage, connection)
+
     def list(self, tenant: Tenant) -> Iterator[Kept]:
         """Every content once."""
         for word, storage in self._storages(tenant).items():
@@ -168,6 +188,22 @@ class OwnPlaces:
         if storage is None:
             raise StoreError(path, "it is of a place that the tenant's record does not name.")
         return storage, key
+
+
+def _check(storage: Storage, connection: Connection) -> None:
+    """Once made, the directory stays even if the last content in it is removed."""
+    if not isinstance(storage, FilesystemStorage) or (storage.root / CONTENT).is_dir():
+        return
+    if not inspect(connection).has_table("content"):  # a tenant at revision 0001
+        return
+    counted = select(func.count()).where(_content.c.place == storage.place, _content.c.refs > 0)
+    contents = connection.execute(counted).scalar_one()
+    if contents:
+        reason = (
+            f"the directory is not there, and {contents} contents of documents should be in it. Mount its disk, or put"
+            " the files back; documents whose files are lost for good are removed by `docex document rm`."
+        )
+        raise StoreError(str(storage.root / CONTENT), reason)
 
 
 def _moved(source: Storage, target: Storage) -> None:

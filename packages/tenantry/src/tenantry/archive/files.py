@@ -22,6 +22,8 @@ from tenantry.stores.disk import sync
 from tenantry.tenant import Tenant
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from tenantry.archive.container import Member
 
 
@@ -37,6 +39,13 @@ class TenantFiles(Protocol):
     """One kind of file that an application keeps for each tenant."""
 
     name: str  # a word of a-z, 0-9 and "-", which stays the same from release to release
+
+    def check(self, tenant: Tenant, connection: Connection) -> None:
+        """Look whether the tenant's files are where its rows, which the connection reads, say: before the tenant is
+        saved or renamed.
+
+        :raises StoreError: they are not, as where a disk is not mounted; nothing is done then.
+        """
 
     def list(self, tenant: Tenant) -> Iterable[Kept]:
         """The tenant's files, in an order that stays the same. None when it has none."""
@@ -60,6 +69,9 @@ class FolderFiles:
     def __init__(self, name: str, folder: Callable[[Tenant], Path]) -> None:
         self.name = name
         self._folder = folder
+
+    def check(self, tenant: Tenant, connection: Connection) -> None:
+        """Nothing: which files there should be is not known here."""
 
     def list(self, tenant: Tenant) -> Iterator[Kept]:
         """Every file below the directory; symbolic links are passed over."""

@@ -57,7 +57,7 @@ class Renamer:
 
         :raises TenantExists: the new slug is taken. :raises StoreExists: a schema or file of the new name is there.
         :raises NameRejected: the new slug is not allowed. :raises StatusRefused: the tenant is half made or half gone.
-        :raises StoreError: a function of the tenant's names its schema.
+        :raises StoreError: a function of the tenant's names its schema, or its files are not where its rows say.
         """
         parsed = self._store.parse(new)
         first, second = sorted((slug, parsed.value))
@@ -135,6 +135,8 @@ class Renamer:
         with self._store.change(tenant) as site:
             connection = site.connection
             work.claim(connection)
+            for provider in self._providers:
+                provider.check(tenant, connection)
             with work("rename"):
                 shape = catalog.read(connection, tenant.role)
                 named = [
@@ -167,6 +169,8 @@ class Renamer:
         try:
             with faults(str(source)), engine.connect() as connection:
                 connection.begin()  # from here on writers wait
+                for provider in self._providers:
+                    provider.check(tenant, connection)
                 with work("copy"):
                     made = make_directories(target.parent)
                     self._leftover(work, store, renamed, target)

@@ -44,11 +44,13 @@ def save(
     """Write the tenant into a new file at that path, which is there whole or not at all.
 
     :raises StoreMissing: the tenant's place is not there. :raises ArchiveUnfit: it holds what cannot be made anew.
-    :raises ArchiveError: there is a file of that name.
+    :raises ArchiveError: there is a file of that name. :raises StoreError: its files are not where its rows say.
     """
     with reading(store, tenant, version_table) as source:
         if source.shape.foreign:
             raise ArchiveUnfit(store.describe(tenant.location), list(source.shape.foreign))
+        for provider in providers:
+            provider.check(tenant, source.connection)
         with faults(str(path)):
             try:
                 with writing(path) as writer:

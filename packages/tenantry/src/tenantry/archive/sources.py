@@ -42,6 +42,7 @@ _SETTINGS = (
 class Source(ABC):
     """A place that is being read."""
 
+    connection: sa.Connection
     shape: Shape
     server: str
     revision: str | None
@@ -124,7 +125,7 @@ class SchemaSource(Source):
     """A schema of PostgreSQL."""
 
     def __init__(self, connection: sa.Connection, shape: Shape, revision: str | None) -> None:
-        self._connection = connection
+        self.connection = connection
         self.shape = shape
         self.revision = revision
         self.server = str(connection.exec_driver_sql("SHOW server_version").scalar_one())
@@ -133,7 +134,7 @@ class SchemaSource(Source):
         columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.columns)
         listed = sql.SQL("({})").format(columns) if table.columns else sql.SQL("")
         statement = sql.SQL("COPY {} {} TO STDOUT").format(sql.Identifier(table.name), listed)
-        driver = cast(Any, self._connection.connection.driver_connection)
+        driver = cast(Any, self.connection.connection.driver_connection)
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             yield from batched((bytes(piece) for piece in copy), CHUNK)
 
@@ -145,7 +146,7 @@ class SchemaSource(Source):
                 sql.SQL("SELECT {}, last_value, is_called FROM {}").format(sql.Literal(name), sql.Identifier(name))
                 for name in names
             )
-            rows = self._connection.exec_driver_sql(union.as_string(None), execution_options={"no_parameters": True})
+            rows = self.connection.exec_driver_sql(union.as_string(None), execution_options={"no_parameters": True})
             for name, value, called in rows:
                 found.append(SequenceEntry(name, known[name].table, known[name].column, value, called))
         return found
@@ -176,7 +177,7 @@ class FileSource(Source):
     """A file of SQLite."""
 
     def __init__(self, connection: sa.Connection, shape: Shape, revision: str | None) -> None:
-        self._connection = connection
+        self.connection = connection
         self.shape = shape
         self.revision = revision
         self.server = str(connection.exec_driver_sql("SELECT sqlite_version()").scalar_one())
@@ -184,7 +185,7 @@ class FileSource(Source):
     def rows(self, table: Table) -> Iterator[bytes]:
         names = ", ".join(catalog.quote(column.name) for column in table.columns)
         order = ", ".join(name if name == "rowid" else catalog.quote(name) for name in table.order)
-        driver = cast(Any, self._connection.connection.driver_connection)
+        driver = cast(Any, self.connection.connection.driver_connection)
         with closing(driver.cursor()) as cursor:
             cursor.execute(f"SELECT {names} FROM {catalog.quote(table.name)} ORDER BY {order}")
             yield from batched((b"\t".join(map(tagged, row)) + b"\n" for row in cursor), CHUNK)
@@ -193,5 +194,5 @@ class FileSource(Source):
         known = {sequence.name: sequence for sequence in self.shape.sequences}
         if not known:
             return []
-        rows = self._connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
+        rows = self.connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")
         return [SequenceEntry(name, name, known[name].column, value, True) for name, value in rows if name in known]
