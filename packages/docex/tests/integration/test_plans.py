@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 
+from docex import DocEX
 from docex.errors import DocumentNotFound
 from docex.services import asking, document_service, written
 from docex.services.asking import Shape, _prepared
@@ -108,7 +109,7 @@ def test_a_page_of_what_many_share_is_the_same_however_it_is_found(
 
 
 def test_documents_with_odd_or_missing_values_are_listed_as_they_are(anywhere: Any) -> None:
-    """On SQLite a list is read as texts, of which these cannot be taken apart."""
+    """A list is read as texts, of which these cannot be taken apart."""
     basket = anywhere.setup().docex().create_basket("invoices")
     given = {
         "a.txt": {"status": "on\x1fhold", "document_type": "\x1f", "content_type": ""},
@@ -141,6 +142,27 @@ def test_documents_with_odd_or_missing_values_are_listed_as_they_are(anywhere: A
     for document in listed.values():
         basket.delete_document(document.id)
     assert listed["e.txt"].status == "RECEIVED"
-    if anywhere.kind == "sqlite":
-        with pytest.raises(DocumentNotFound):
-            _ = listed["b.txt"].status
+    with pytest.raises(DocumentNotFound):
+        _ = listed["b.txt"].status
+
+
+def test_a_whole_list_is_in_the_order_that_its_pages_have(anywhere: Any) -> None:
+    """It is asked for the other way round."""
+    basket = anywhere.setup().docex().create_basket("invoices")
+    for number in range(12):
+        basket.add(f"{number}".encode(), name=f"{number % 5}.txt", metadata={"topic": "shared"})
+    for order in (None, *asking.ORDERS):
+        for desc in (False, True):
+            pages = [basket.list_documents(4, start, order, desc) for start in range(0, 12, 4)]
+            expected = [document.id for page in pages for document in page]
+            assert [one.id for one in basket.list_documents(order_by=order, order_desc=desc)] == expected
+    newest = [document.id for document in basket.list_documents(limit=12)]
+    assert [one.id for one in basket.find_documents_by_metadata({"topic": "shared"})] == newest
+
+
+def test_times_are_read_however_a_server_writes_them(on_postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGDATESTYLE", "German")
+    on_postgres.setup(security={})
+    basket = DocEX().create_basket("invoices")
+    added = basket.add(b"text", name="a.txt")
+    assert [(one.created_at, one.size) for one in basket.list_documents()] == [(added.created_at, 4)]

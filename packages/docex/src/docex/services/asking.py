@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, any_, b
 
 from docex.models.tables import INDEXED_VALUE, DocumentRow, table_of
 from docex.services import metadata_service
-from docex.services.details import DETAILS, PACKED, Row
+from docex.services.details import DETAILS, PACKED, Row, packs
 from docex.services.listing import checked, paged
 
 SHAPES = 256  # that are kept; a question of another shape is made anew
@@ -53,6 +53,7 @@ class Shape(NamedTuple):
     order_desc: bool = False
     limit: bool = False
     offset: bool = False
+    packed: bool = True  # whether rows are read as docex.services.details.Packed
 
 
 class _Prepared(NamedTuple):
@@ -96,18 +97,24 @@ def asked(
                 f"start{number}": value.json[:INDEXED_VALUE],
                 f"value{number}": value.json,
             }
-    order = order_by if order_by in ORDERS else None
-    desc = order_desc or order is None
-    shape = Shape(tuple(equal), keys, order, desc, limit is not None, bool(offset))
+    order = order_by if order_by in ORDERS else "created_at"
+    desc = order_desc or order != order_by
+    # All of them are asked for oldest first: so they lie, and a server then has next to nothing to sort.
+    turned = desc and limit is None and not offset
+    shape = Shape(tuple(equal), keys, order, desc and not turned, limit is not None, bool(offset), packs(connection))
     prepared = _prepared(shape, connection.dialect)
     values = {**prepared.constants, **values}
     if prepared.names is None:
-        return list(map(make, _answered(connection, prepared.text, values)))
-    result = connection.exec_driver_sql(prepared.text, tuple(values[name] for name in prepared.names))
-    try:
-        return list(map(make, cast("Iterable[Row]", result.cursor)))
-    finally:
-        result.close()
+        found = list(map(make, _answered(connection, prepared.text, values)))
+    else:
+        result = connection.exec_driver_sql(prepared.text, tuple(values[name] for name in prepared.names))
+        try:
+            found = list(map(make, cast("Iterable[Row]", result.cursor)))
+        finally:
+            result.close()
+    if turned:
+        found.reverse()
+    return found
 
 
 def _answered(connection: Connection, statement: str, given: Mapping[str, Any]) -> list[Row]:
@@ -146,7 +153,7 @@ def _carrying(having: Sequence[Select[tuple[str]]], dialect: str) -> ColumnEleme
 
 def _query(shape: Shape, dialect: str) -> Select[*tuple[Any, ...]]:
     few = shape.keys is not None
-    query = select(*(DETAILS if dialect == "postgresql" else PACKED)).where(in_basket(bindparam("basket"), few=few))
+    query = select(*(PACKED[dialect] if shape.packed else DETAILS)).where(in_basket(bindparam("basket"), few=few))
     query = query.where(*(_document.c[name] == bindparam(name) for name in shape.equal))
     if shape.keys is not None:
         having = [

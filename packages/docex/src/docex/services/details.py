@@ -1,7 +1,7 @@
 """The details of documents as they are listed: without their text, and quick to read by thousands.
 
-SQLite has an index of them, in which most are one text: ten values take three times as long. It is unpacked when
-somebody asks for what it holds. The driver of a server makes ten values sooner than Python unpacks them.
+Most of them are read as one text, which is unpacked when somebody asks for what it holds: ten values take a driver and
+a server much longer. SQLite has an index that holds the text.
 """
 
 from __future__ import annotations
@@ -40,17 +40,31 @@ Row = Details | tuple[Any, ...]  # what a driver gives: a Packed, or the values 
 _SEPARATOR = "\x1f"  # ASCII's own between the units of a record
 
 
-def _shown(column: Column[Any]) -> str:
+def _shown(column: Column[Any], separator: str) -> str:
     # A missing value counts as two, so that nothing a row holds can be taken for something else.
-    return f"coalesce(CAST({column} AS TEXT), char(31))" if column.nullable else str(column)
+    return f"coalesce(CAST({column} AS TEXT), {separator})" if column.nullable else str(column)
 
 
-# As the index of revision 0004 has it: otherwise the rows are read.
-PACKED = (*DETAILS[:2], literal_column(" || char(31) || ".join(map(_shown, DETAILS[2:])), Text))
+def _text(dialect: str) -> str:
+    if dialect == "sqlite":  # as the index of revision 0004 has it: otherwise the rows are read
+        return " || char(31) || ".join(_shown(column, "char(31)") for column in DETAILS[2:])
+    return f"concat_ws(chr(31), {', '.join(_shown(column, 'chr(31)') for column in DETAILS[2:])})"
+
+
+# The columns of a Packed, by dialect.
+PACKED = {name: (*DETAILS[:2], literal_column(_text(name), Text)) for name in ("sqlite", "postgresql")}
+
+
+def packs(connection: Connection) -> bool:
+    """Whether the times in a text are as ISO 8601 has them; a server may be set to write them otherwise."""
+    if connection.dialect.name == "sqlite":
+        return True
+    style: bytes | None = cast(Any, connection.connection.driver_connection).pgconn.parameter_status(b"DateStyle")
+    return style is not None and style.startswith(b"ISO")
 
 
 def unpacked(row: Packed) -> Sequence[Any] | None:
-    """The values of a row in the order of :class:`Details`, size and times as SQLite writes them; None if one is
+    """The values of a row in the order of :class:`Details`, size and times as texts; None if one is
     missing or holds a separator: :func:`by_columns` reads those.
     """
     values = [row[0], row[1], *row[2].split(_SEPARATOR)]
@@ -83,7 +97,7 @@ def read_some(connection: Connection, query: Select[*tuple[Any, ...]], names: Se
 def _read(connection: Connection, query: Select[*tuple[Any, ...]], names: Sequence[str]) -> Iterable[Sequence[Any]]:
     """The named details of each document."""
     sqlite = connection.dialect.name == "sqlite"
-    wanted = PACKED if sqlite else [_columns[name] for name in names]
+    wanted = PACKED["sqlite"] if sqlite else [_columns[name] for name in names]
     result = connection.execute(query.with_only_columns(*wanted))
     try:
         # Straight from the driver: of thousands, SQLAlchemy's own rows take longer than reading them.
@@ -103,7 +117,7 @@ def number(told: Any) -> Any:
 
 
 def moment(told: datetime | str) -> datetime:
-    """A time as such, which is a text in SQLite."""
+    """A time as such, whether it was read so or as a text."""
     return told if isinstance(told, datetime) else datetime.fromisoformat(told)
 
 
