@@ -1,7 +1,6 @@
 """Documents by the questions that are asked most often, each shape of question made into SQL once.
 
-To build such a statement with SQLAlchemy takes several times as long as a database takes to answer it. Values are
-always parameters; what is kept per shape is text that names columns of DocEX's own tables only.
+Values are always parameters; what is kept per shape is text that names columns of DocEX's own tables only.
 """
 
 from __future__ import annotations
@@ -9,16 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, any_, bindparam, func, select
 
 from docex.models.tables import INDEXED_VALUE, DocumentRow, table_of
-from docex.services import metadata_service
+from docex.services import metadata_service, statements
 from docex.services.details import DETAILS, PACKED, Row, packs
 from docex.services.listing import checked, paged
-
-SHAPES = 256  # that are kept; a question of another shape is made anew
+from docex.services.statements import SHAPES, Made, Statement
 
 ORDERS = {
     "created_at": DocumentRow.created_at,
@@ -41,7 +39,6 @@ COLUMNS = (
 )
 DEFAULT_COLUMNS = ("id", "name", "document_type", "status", "size", "created_at")
 _document = table_of(DocumentRow)
-Made = TypeVar("Made")
 
 
 class Shape(NamedTuple):
@@ -54,14 +51,6 @@ class Shape(NamedTuple):
     limit: bool = False
     offset: bool = False
     packed: bool = True  # whether rows are read as docex.services.details.Packed
-
-
-class _Prepared(NamedTuple):
-    """A statement as a driver takes it."""
-
-    text: str
-    names: Sequence[str] | None  # of the values in their order, where the driver takes them so
-    constants: Mapping[str, Any]
 
 
 def asked(
@@ -102,32 +91,15 @@ def asked(
     # All of them are asked for oldest first: so they lie, and a server then has next to nothing to sort.
     turned = desc and limit is None and not offset
     shape = Shape(tuple(equal), keys, order, desc and not turned, limit is not None, bool(offset), packs(connection))
-    prepared = _prepared(shape, connection.dialect)
-    values = {**prepared.constants, **values}
-    if prepared.names is None:
-        found = list(map(make, _answered(connection, prepared.text, values)))
-    else:
-        result = connection.exec_driver_sql(prepared.text, tuple(values[name] for name in prepared.names))
-        try:
-            found = list(map(make, cast("Iterable[Row]", result.cursor)))
-        finally:
-            result.close()
+    found = statements.asked(connection, _prepared(shape, connection.dialect), values, make)
     if turned:
         found.reverse()
     return found
 
 
-def _answered(connection: Connection, statement: str, given: Mapping[str, Any]) -> list[Row]:
-    """What a server answers; of a tenant's in one wait for it, the end of the transaction travelling along."""
-    with cast(Any, connection.connection.driver_connection).cursor() as cursor:
-        getattr(cursor, "execute_alone", cursor.execute)(statement, given)
-        return cast("list[Row]", cursor.fetchall())
-
-
 @lru_cache(maxsize=SHAPES)
-def _prepared(shape: Shape, dialect: Dialect) -> _Prepared:
-    compiled = _query(shape, dialect.name).compile(dialect=dialect)
-    return _Prepared(str(compiled), compiled.positiontup, compiled.params)
+def _prepared(shape: Shape, dialect: Dialect) -> Statement:
+    return statements.statement(_query(shape, dialect.name), dialect)
 
 
 def in_basket(basket_id: Any, *, few: bool) -> ColumnElement[bool]:

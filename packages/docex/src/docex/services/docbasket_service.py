@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from docex import access
@@ -19,8 +21,10 @@ from docex.models.records import BasketRecord
 from docex.models.tables import BasketRow, DocumentRow, EventRow, new_id, now, table_of
 from docex.names import sanitise
 from docex.services import audit
+from docex.services.details import moment
 from docex.services.document_service import CHUNK, Removed, Stripped, give_back, lock_basket, strip
-from docex.services.listing import paged
+from docex.services.listing import checked, paged
+from docex.services.statements import SHAPES, Statement, asked, statement
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +58,17 @@ class Basket:
     updated_at: datetime  # UTC
 
 
+class _Shape(NamedTuple):
+    """What tells one question from another, whatever the values are."""
+
+    equal: str | None = None  # the column that has a value
+    order_by: str | None = None
+    order_desc: bool = False
+    limit: bool = False
+    offset: bool = False
+
+
 _row = table_of(BasketRow).c
-_BASKETS = select(*(_row[field.name] for field in fields(Basket)))
 
 
 class DocBasketService:
@@ -68,14 +81,14 @@ class DocBasketService:
         """Make a basket; the folder of its contents is named for it. :raises BasketExists: the name is taken."""
         access.check(self._db, access.WRITE)
         kept, basket_id = sanitise(name), new_id("bas")
-        moment = now()
+        made_at = now()
         row = BasketRow(
             id=basket_id,
             name=kept,
             description=description,
             storage_config={**storage_config, "basket_path": f"{kept}_{basket_id[-4:]}"},
-            created_at=moment,
-            updated_at=moment,
+            created_at=made_at,
+            updated_at=made_at,
             created_by=self._db.user_id,
             updated_by=self._db.user_id,
         )
@@ -102,11 +115,11 @@ class DocBasketService:
 
     def get(self, basket_id: str) -> Basket | None:
         """The basket of an id."""
-        return self._one(_BASKETS.where(BasketRow.id == basket_id))
+        return next(iter(self._asked(_Shape("id"), basket_id)), None)
 
     def find_by_name(self, name: str) -> Basket | None:
         """The basket of a name, as a user wrote it or as it is stored."""
-        return self._one(_BASKETS.where(BasketRow.name == sanitise(name)))
+        return next(iter(self._asked(_Shape("name"), sanitise(name))), None)
 
     def list(
         self,
@@ -118,15 +131,12 @@ class DocBasketService:
         order_desc: bool = True,
     ) -> list[Basket]:
         """Baskets, newest first unless another order is asked for."""
-        access.check(self._db, access.READ)
-        query = _BASKETS
-        if status is not None:
-            query = query.where(BasketRow.status == status)
-        query = paged(
-            query, ORDERS, order_by=order_by, order_desc=order_desc, limit=limit, offset=offset, last=BasketRow.id
-        )
-        with self._db.connection() as connection:
-            return [Basket(*row) for row in connection.execute(query)]
+        checked(limit, offset)
+        if order_by not in ORDERS:
+            order_by, order_desc = "created_at", True
+        equal = None if status is None else "status"
+        shape = _Shape(equal, order_by, order_desc, limit is not None, bool(offset))
+        return self._asked(shape, status, limit=limit, offset=offset)
 
     def records(
         self,
@@ -206,11 +216,35 @@ class DocBasketService:
             audit.record(connection, self._db, "basket.delete", basket_id=basket_id, details=details)
             return give_back(connection, stripped)
 
-    def _one(self, query: Select[*tuple[Any, ...]]) -> Basket | None:
+    def _asked(self, shape: _Shape, value: str | None, **page: int | None) -> builtins.list[Basket]:
         access.check(self._db, access.READ)
         with self._db.connection() as connection:
-            row = connection.execute(query).one_or_none()
-            return None if row is None else Basket(*row)
+            return asked(connection, _prepared(shape, connection.dialect), {"value": value, **page}, _read)
+
+
+@lru_cache(maxsize=SHAPES)
+def _prepared(shape: _Shape, dialect: Dialect) -> Statement:
+    query = select(*(_row[field.name] for field in fields(Basket)))
+    if shape.equal is not None:
+        query = query.where(_row[shape.equal] == bindparam("value"))
+    if shape.order_by is not None:
+        query = paged(
+            query,
+            ORDERS,
+            order_by=shape.order_by,
+            order_desc=shape.order_desc,
+            limit=bindparam("limit") if shape.limit else None,
+            offset=bindparam("offset") if shape.offset else None,
+            last=BasketRow.id,
+        )
+    return statement(query, dialect)
+
+
+def _read(row: tuple[Any, ...]) -> Basket:
+    """A basket of what a driver gives: SQLite's has texts for times and for JSON."""
+    basket_id, name, description, config, status, *times = row
+    config = json.loads(config) if isinstance(config, str) else config
+    return Basket(basket_id, name, description, config, status, *map(moment, times))
 
 
 def _known(names: Iterable[str], kind: str) -> builtins.list[str]:

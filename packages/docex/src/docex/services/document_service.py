@@ -31,11 +31,12 @@ from docex.models.tables import (
     table_of,
 )
 from docex.services import audit, content_service, cursors, texts, usage_service
-from docex.services.asking import ORDERS, Made, asked, in_basket
+from docex.services.asking import ORDERS, asked, in_basket
 from docex.services.details import DETAILS, Details, Packed, Row, by_columns, read, read_some
 from docex.services.duplicates import Duplicates
 from docex.services.listing import checked, paged
 from docex.services.metadata_service import Sought
+from docex.services.statements import Made
 from docex.services.telling import told
 
 DELETED = "DOCUMENT_DELETED"  # type of the event that tells of a removed document
