@@ -92,9 +92,10 @@ class Floor:
         return time.perf_counter() - start
 
     def listed(self) -> float:
-        """One SELECT of what a list shows, most of it as one text."""
+        """One SELECT of what a list shows, most of it as one text, in the order in which it came."""
         shown = ", ".join(map(str, PACKED["postgresql" if self.postgres else "sqlite"]))
-        query = f"SELECT {shown} FROM document WHERE basket_id = ? ORDER BY created_at DESC, document.id DESC"
+        last = 'document.id COLLATE "C"' if self.postgres else "document.id"
+        query = f"SELECT {shown} FROM document WHERE basket_id = ? ORDER BY created_at, {last}"
         return timed(lambda: self._execute(query, self.basket).fetchall(), 1)
 
     def find(self, rounds: int) -> float:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -208,6 +208,7 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
+@lru_cache(maxsize=8)  # all rows of one transaction have the same
 def _time(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat(" ", "microseconds")
 
