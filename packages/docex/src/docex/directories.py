@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from docex.document import Document
     from docex.services.intake import Draft
 
-FILES = 250  # in one batch
+FILES = 400  # in one batch
 WRITERS = 2  # batches that PostgreSQL takes at once; SQLite has one writer
 BYTES = 32 * 1024 * 1024  # of contents in one batch, more or less
 
