@@ -24,6 +24,7 @@ from docex.errors import StorageError
 from docex.models.holdings import USAGE_ID, ContentRow, UsageRow
 from docex.models.tables import DocumentRow, FileHistoryRow, table_of
 from docex.services import audit, content_service, usage_service
+from docex.services.asking import in_basket
 from docex.services.document_service import whole
 from docex.services.intake import dedup_key
 from docex.storage.base import CHUNK
@@ -158,7 +159,7 @@ class _Check:
         if not basket.storage.exists(key):  # removed before it was counted
             basket.storage.publish([(staged, key)])
         dedup = dedup_key(checksum, row.source)
-        of_basket = _document.c.basket_id == basket.id
+        of_basket = in_basket(basket.id, few=True)
         taken = select(_document.c.id).where(of_basket, _document.c.dedup_key == dedup)
         known = connection.execute(taken).first() is not None
         connection.execute(

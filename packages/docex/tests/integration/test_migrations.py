@@ -39,7 +39,7 @@ INDEXES = {
         "basket_id,updated_at DESC",
         "basket_id,name",
         "basket_id,checksum",
-        "basket_id,dedup_key",
+        "dedup_key,basket_id",
     ],
     "file_history": ["document_id"],
     "operations": ["document_id", "operation_type", "status"],

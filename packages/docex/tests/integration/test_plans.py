@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -166,3 +167,43 @@ def test_times_are_read_however_a_server_writes_them(on_postgres: Any, monkeypat
     basket = DocEX().create_basket("invoices")
     added = basket.add(b"text", name="a.txt")
     assert [(one.created_at, one.size) for one in basket.list_documents()] == [(added.created_at, 4)]
+
+
+def test_one_document_is_found_by_its_own_index_however_few_there_were_when_it_was_planned(on_postgres: Any) -> None:
+    """A server keeps a plan: one that walks through the basket would make every addition slower than the one before."""
+    basket = on_postgres.setup().docex().create_basket("invoices")
+    # Of about so many, and without statistics, an index on baskets is thought to be as good.
+    (on_postgres.directory / "files").mkdir()
+    for number in range(431):
+        (on_postgres.directory / "files" / f"{number}.txt").write_text(f"document {number} of a test " * 40)
+    assert len(basket.add_directory("files").added) == 431
+    row = basket.documents._query(document_service._document.c.id == "doc_1", few=True)
+    with basket.db.connection() as connection:
+        compiled = row.compile(dialect=connection.dialect)
+        driver: Any = connection.connection.driver_connection
+        for text, index in (
+            (written._statement(alone=True), "ix_document_dedup_key_basket_id"),
+            (written._KNOWN, "ix_document_dedup_key_basket_id"),
+            (str(compiled), "pk_document"),
+        ):
+            query = text
+            for number, name in enumerate(dict.fromkeys(re.findall(r"%\(\w+\)s", text)), start=1):
+                query = query.replace(name, f"${number}")
+            driver.execute("SELECT")  # begins the tenant's transaction
+            answer = driver.pgconn.exec_(f"EXPLAIN (GENERIC_PLAN) {query}".encode())
+            plan = "\n".join(answer.get_value(line, 0).decode() for line in range(answer.ntuples))
+            assert re.findall(r"Scan (?:using (\w+) )?on document ", plan) == [index]
+
+
+def test_a_file_that_comes_again_is_known_by_its_own_index_on_sqlite(installation: Any) -> None:
+    basket = installation.setup().docex().create_basket("invoices")
+    with basket.db.connection() as connection:
+        compiled = written._MANY.compile(dialect=connection.dialect)
+        many = compiled.construct_expanded_state({"basket": basket.id, "keys": ["key"]})
+        for text, values in (
+            (written._ONE_SQLITE, ("key", basket.id)),
+            (many.statement, tuple(many.parameters[name] for name in many.positiontup or ())),
+        ):
+            told = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+            wanted = "USING INDEX ix_document_dedup_key_basket_id (dedup_key=? AND basket_id=?)"
+            assert any(wanted in line for line in told), told

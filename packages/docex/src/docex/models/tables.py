@@ -159,7 +159,7 @@ class DocumentRow(Base):
         Index("ix_document_basket_id_name", "basket_id", "name"),
         Index("ix_document_basket_id_checksum", "basket_id", "checksum"),
         # Unique, so that one file added twice at once is one document without a lock on the basket.
-        Index("ix_document_basket_id_dedup_key", "basket_id", "dedup_key", unique=True),
+        Index("ix_document_dedup_key_basket_id", "dedup_key", "basket_id", unique=True),
     )
 
 

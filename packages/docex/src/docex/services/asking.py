@@ -105,7 +105,8 @@ def _prepared(shape: Shape, dialect: Dialect) -> Statement:
 def in_basket(basket_id: Any, *, few: bool) -> ColumnElement[bool]:
     """The condition that a document is in a basket; of ``few``, such that no index on baskets serves it.
 
-    SQLite knows no numbers of rows, and would walk through the whole basket in the order that is asked for.
+    SQLite knows no numbers of rows, and would walk through the whole basket in the order that is asked for. A server
+    may do so even where an id is given, by a plan that it made while there were few documents and no statistics.
     """
     basket = _document.c.basket_id
     condition: ColumnElement[bool] = (func.coalesce(basket, "") if few else basket) == basket_id

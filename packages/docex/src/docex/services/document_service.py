@@ -93,9 +93,7 @@ class DocumentService(Duplicates):
         """The document of an id with its source, version and users."""
         access.check(self._db, access.READ)
         further = (_document.c.source, _document.c.version, _document.c.created_by, _document.c.updated_by)
-        query = select(*DETAILS, *further).where(
-            _document.c.basket_id == self._basket_id, _document.c.id == document_id
-        )
+        query = select(*DETAILS, *further).where(self._here(few=True), _document.c.id == document_id)
         with self._db.session() as session:
             row = session.connection().execute(query).mappings().one_or_none()
             return None if row is None else dict(row)
@@ -322,7 +320,7 @@ class DocumentService(Duplicates):
         """The content of this checksum from the document's own row; None unless it is a text that is kept there."""
         access.check(self._db, access.READ)
         query = select(_document.c.raw_content).where(
-            _document.c.id == document_id, _document.c.basket_id == self._basket_id, _document.c.checksum == checksum
+            _document.c.id == document_id, self._here(few=True), _document.c.checksum == checksum
         )
         with self._db.session() as session:
             text = session.connection().execute(query).scalar_one_or_none()
@@ -347,7 +345,7 @@ class DocumentService(Duplicates):
         with self._db.session(write=True) as session:
             connection = session.connection()
             values = {"status": status, "updated_at": moment, "updated_by": self._db.user_id}
-            where = (_document.c.id == document_id, _document.c.basket_id == self._basket_id)
+            where = (_document.c.id == document_id, self._here(few=True))
             if connection.execute(update(_document).where(*where).values(values)).rowcount == 0:
                 raise DocumentNotFound(document_id)
             self._tell(connection, STATUS_CHANGED, document_id, {"status": status, **details})
@@ -359,9 +357,7 @@ class DocumentService(Duplicates):
         access.check(self._db, access.WRITE)
         with self._db.session(write=True) as session:
             connection = session.connection()
-            one = select(_document.c.raw_content).where(
-                _document.c.id == document_id, _document.c.basket_id == self._basket_id
-            )
+            one = select(_document.c.raw_content).where(_document.c.id == document_id, self._here(few=True))
             if connection.execute(one.with_for_update()).one_or_none() is None:
                 raise DocumentNotFound(document_id)
             texts.forget(connection, [document_id])
@@ -402,7 +398,7 @@ class DocumentService(Duplicates):
             return give_back(session.connection(), stripped)
 
     def _require(self, connection: Connection, document_id: str) -> None:
-        one = select(_document.c.id).where(_document.c.id == document_id, _document.c.basket_id == self._basket_id)
+        one = select(_document.c.id).where(_document.c.id == document_id, self._here(few=True))
         if connection.execute(one.with_for_update(read=True)).one_or_none() is None:
             raise DocumentNotFound(document_id)
 
@@ -416,9 +412,7 @@ class DocumentService(Duplicates):
         return in_basket(self._basket_id, few=few)
 
     def _version(self, connection: Connection, document_id: str, number: int | None) -> Version:
-        one = select(_document.c.version, _document.c.path).where(
-            _document.c.id == document_id, _document.c.basket_id == self._basket_id
-        )
+        one = select(_document.c.version, _document.c.path).where(_document.c.id == document_id, self._here(few=True))
         document = connection.execute(one).one_or_none()
         if document is None:
             raise DocumentNotFound(document_id)
@@ -497,7 +491,7 @@ def strip(connection: Connection, db: Database, basket_id: str, document_ids: It
     ids = sorted(set(document_ids))
     locked = (
         select(_document.c.id, _document.c.name, _document.c.size, _document.c.place)
-        .where(_document.c.id.in_(ids), _document.c.basket_id == basket_id)
+        .where(_document.c.id.in_(ids), in_basket(basket_id, few=True))
         .order_by(_document.c.id)
         .with_for_update()
     )

@@ -16,6 +16,7 @@ from docex.database import Database
 from docex.errors import DocumentNotFound
 from docex.models.tables import DocumentRow, EventRow, FileHistoryRow, now, table_of
 from docex.services import audit
+from docex.services.asking import in_basket
 from docex.services.details import DETAILS, Details, read
 from docex.services.telling import told
 
@@ -73,7 +74,7 @@ class Duplicates:
         access.check(self._db, access.WRITE)
         data = {"original_document_id": original_document_id}
         values = {"status": DUPLICATE, "updated_at": now(), "updated_by": self._db.user_id}
-        here = _document.c.basket_id == self._basket_id
+        here = in_basket(self._basket_id, few=True)
         with self._db.session(write=True) as session:
             connection = session.connection()
             original = select(_document.c.id).where(here, _document.c.id == original_document_id)
@@ -93,7 +94,7 @@ class Duplicates:
         query = (
             select(*columns)
             .join(_document, _document.c.id == _history.c.document_id)
-            .where(_document.c.id == document_id, _document.c.basket_id == self._basket_id)
+            .where(_document.c.id == document_id, in_basket(self._basket_id, few=True))
             .order_by(_history.c.created_at, _history.c.id)
         )
         with self._db.connection() as connection:

@@ -21,6 +21,7 @@ from docex.database import Database
 from docex.errors import BasketInactive, BasketNotFound, DocumentNotFound
 from docex.models.tables import BasketRow, DocumentRow, EventRow, FileHistoryRow, OperationRow, new_id, now, table_of
 from docex.services import audit, content_service, metadata_service, texts, usage_service, written
+from docex.services.asking import in_basket
 from docex.services.details import DETAILS, Details
 from docex.storage.base import Staged, Storage
 
@@ -230,7 +231,7 @@ class Intake:
     def _replace(self, connection: Connection, document_id: str, draft: Draft) -> Details:
         moment = now()
         self._lock_basket(connection)
-        of_basket = _document.c.basket_id == self._basket_id
+        of_basket = in_basket(self._basket_id, few=True)
         one = select(_document.c.version).where(_document.c.id == document_id, of_basket).with_for_update()
         version = connection.execute(one).scalar_one_or_none()
         if version is None:

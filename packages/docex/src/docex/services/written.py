@@ -112,11 +112,13 @@ _MANY = select(_document.c.dedup_key, *DETAILS).where(
     _document.c.basket_id == bindparam("basket"), _document.c.dedup_key.in_(bindparam("keys", expanding=True))
 )
 
-# One look into the unique index per key. Of a long list of keys the server expects so many rows, while it has no
-# statistics yet, that it reads the whole table instead.
+# One look into the unique index per key: the LIMIT keeps the server from joining, and no index on baskets serves (see
+# docex.services.asking.in_basket). Without statistics, or with old ones, it may think that to read all is quicker.
+_HERE = "coalesce(basket_id, '') = %(basket)s"
 _KNOWN = (
-    f"SELECT d.dedup_key, {', '.join(f'd.{name}' for name in Details._fields)} FROM unnest(%(keys)s::text[]) AS k"
-    " JOIN document d ON d.basket_id = %(basket)s AND d.dedup_key = k"
+    "SELECT d.* FROM unnest(%(keys)s::text[]) AS k CROSS JOIN LATERAL"
+    f" (SELECT dedup_key, {', '.join(Details._fields)} FROM document"
+    f" WHERE dedup_key = k AND {_HERE} LIMIT 1) AS d"
 )
 
 
@@ -124,7 +126,8 @@ def known_of(connection: Connection, basket_id: str, keys: Sequence[str]) -> dic
     """The documents that a basket holds under dedup keys."""
     found: dict[str, Details] = {}
     if connection.dialect.name == "postgresql":
-        rows = _asked(connection, _KNOWN, {"basket": basket_id, "keys": list(keys)})
+        # Planned anew for each list: what was planned while there were few documents would read them all for each key.
+        rows = _asked(connection, _KNOWN, {"basket": basket_id, "keys": list(keys)}, prepare=False)
         return {key: Details(*details) for key, *details in rows}
     for start in range(0, len(keys), LOOKED_UP):
         given = {"basket": basket_id, "keys": keys[start : start + LOOKED_UP]}
@@ -192,14 +195,16 @@ def write(connection: Connection, place: str, contents: Iterable[Content], docum
     return [one._replace(key=found[one.checksum][0]) for one in held if found[one.checksum][1] == one.times]
 
 
-def _asked(connection: Connection, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _asked(
+    connection: Connection, statement: str, given: Mapping[str, Any], prepare: bool | None = None
+) -> list[tuple[Any, ...]]:
     """What a server answers."""
     import psycopg  # loaded by whoever made the connection
 
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     try:
         with driver.cursor() as cursor:
-            return cursor.execute(statement, given).fetchall()
+            return cursor.execute(statement, given, prepare=prepare).fetchall()
     except psycopg.IntegrityError as error:
         raise Collision from error
 
@@ -352,7 +357,7 @@ _ROWS = f"g AS (SELECT {_GIVEN})"
 _ROWS_OF_NEW = (
     # Before its contents are locked: whoever removes the basket locks in this order too.
     "b AS (SELECT status, storage_config FROM docbasket WHERE id = %(basket)s FOR KEY SHARE),"
-    f" d AS (SELECT {', '.join(Details._fields)} FROM document WHERE basket_id = %(basket)s AND dedup_key = %(key)s),"
+    f" d AS (SELECT {', '.join(Details._fields)} FROM document WHERE dedup_key = %(key)s AND {_HERE}),"
     f" g AS (SELECT {_GIVEN} FROM b WHERE status <> %(refused)s AND NOT EXISTS (SELECT FROM d))"
 )
 _CHARGED = (

@@ -48,7 +48,7 @@ COLUMNS = {
     ),
 }
 INDEXES = (
-    ("ix_document_basket_id_dedup_key", "document", ["basket_id", "dedup_key"], True),
+    ("ix_document_dedup_key_basket_id", "document", ["dedup_key", "basket_id"], True),
     ("ix_document_metadata_key_number", "document_metadata", ["key", "number"], False),
     ("ix_document_metadata_key_word", "document_metadata", ["key", "word"], False),
     ("ix_doc_events_idempotency_key", "doc_events", ["idempotency_key"], True),
