@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from docex.document import Document
     from docex.services.intake import Draft
 
-FILES = 400  # in one batch
+FILES = 400  # in one batch, at most
+FEW = 100  # and at least
+BATCHES = 6  # or more, for while one is written the next is read
 WRITERS = 2  # batches that PostgreSQL takes at once; SQLite has one writer
 BYTES = 32 * 1024 * 1024  # of contents in one batch, more or less
 
@@ -54,7 +56,7 @@ def add_directory(
     access.check(basket.documents.db, access.WRITE)
     root, report = os.fspath(directory), DirectoryReport()
     files = sorted(_files(root, pattern, recursive, report))
-    waiting = iter(files)
+    waiting, at_once = iter(files), min(FILES, max(FEW, -(-len(files) // BATCHES)))
     done, total = len(report.refused), len(files) + len(report.refused)
     with basket.db.connection() as connection:
         # In order where not all may fit, so that what does is the first of it.
@@ -71,7 +73,7 @@ def add_directory(
 
     # The writers end before what they may still read is closed.
     with ExitStack() as left, ThreadPoolExecutor(writers, thread_name_prefix="docex-writing") as writer:
-        while batch := _received(basket, waiting, document_type, metadata, report, left):
+        while batch := _received(basket, waiting, at_once, document_type, metadata, report, left):
             if len(under_way) == writers:
                 finish(batch)
             batch.begin(writer)
@@ -128,12 +130,15 @@ class _Writing:
 def _received(
     basket: DocBasket,
     waiting: Iterator[str],
+    at_once: int,
     document_type: str,
     metadata: Mapping[str, Any] | None,
     report: DirectoryReport,
     left: ExitStack,
 ) -> _Writing | None:
-    """Receive the next files and store their contents; None at the end. ``left`` closes what is never written."""
+    """Receive the next files, so many at once, and store their contents; None at the end. ``left`` closes what is never
+    written.
+    """
     drafts: list[Draft] = []
     size = looked_at = 0
     received = left.enter_context(ExitStack())
@@ -147,7 +152,7 @@ def _received(
                 size += staged.size
         except DocumentRejected as error:
             report.refused.append((path, str(error)))
-        if looked_at >= FILES or size >= BYTES:
+        if looked_at >= at_once or size >= BYTES:
             break
     return _Writing(basket, received, drafts, looked_at) if looked_at else None
 
