@@ -26,7 +26,7 @@ class Statement(NamedTuple):
 
 
 def statement(query: Select[*tuple[Any, ...]], dialect: Dialect) -> Statement:
-    """The query as such; values are its parameters' names."""
+    """The query as such, its parameters without values."""
     compiled = query.compile(dialect=dialect)
     return Statement(str(compiled), compiled.positiontup, compiled.params)
 
